@@ -1,0 +1,172 @@
+"""Pairs on disk as tensors: one dataset class for every format; the readers only say which files belong together."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from preprocess import Pair
+
+from ..errors import DataError
+from ..facts import Fact
+from . import palette
+
+log = logging.getLogger(__name__)
+
+MAX_PIXELS = 64_000_000  # of one image; more is a scene, or a decompression bomb
+
+
+@dataclass(frozen=True)
+class Example:
+    """One pair: its files, its captions (words joined by one blank) and what is known of the change."""
+
+    id: str
+    a: Path
+    b: Path
+    sem_a: Path | None
+    sem_b: Path | None
+    captions: tuple[str, ...]
+    changed: bool | None
+    facts: tuple[Fact, ...] | None = None
+
+
+class PairDataset:
+    """The pairs of one split, read on demand or all at once.
+
+    Args:
+        examples: what a reader found.
+        split: its name, for messages.
+        size: side in pixels that everything is resized to; ``None`` keeps the files' own.
+        maps: whether land-cover maps are read.
+        palette: ``"strict"``: a colour off the palette is an error; ``"nearest"``: it is snapped and counted.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        split: str,
+        size: int | None = None,
+        maps: bool = True,
+        palette: str = "strict",
+    ) -> None:
+        if palette not in ("strict", "nearest"):
+            raise DataError(f"data.palette must be strict or nearest, got {palette!r}")
+        self.examples, self.split, self.size, self.maps, self.palette = list(examples), split, size, maps, palette
+        self.snapped: dict[str, int] = {}  # file -> pixels whose colour was snapped
+        self._all: Pair | None = None
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Pair:
+        """Pair ``index``: images ``(3, H, W)`` uint8, maps ``(H, W)`` uint8 or ``None``.
+
+        Raises:
+            DataError: a file is missing, unreadable or of another size than its partner.
+        """
+        if self._all is not None:
+            return Pair(*(None if x is None else x[index] for x in self._all))  # type: ignore[arg-type]
+        example = self.examples[index]
+        images = [(path, read_image(path)) for path in (example.a, example.b)]
+        maps = []
+        if self.maps:
+            for path in (example.sem_a, example.sem_b):
+                if path is None:
+                    raise DataError(f"{example.id} in split {self.split} has no maps; use inputs=rgb")
+                maps.append((path, self._map(path)))
+        (first, reference), *others = images + maps
+        for path, other in others:
+            if other.shape[-2:] != reference.shape[-2:]:
+                (h, w), (oh, ow) = reference.shape[-2:], other.shape[-2:]
+                raise DataError(f"{first} is {w} x {h} pixels, but {path} is {ow} x {oh}; a pair has one size")
+        pair = Pair(*(tensor for _, tensor in images + maps))
+        return pair if self.size is None else pair.resize(self.size)
+
+    def batch(self, indices: Sequence[int]) -> Pair:
+        """Pairs ``indices`` as one batch, uint8."""
+        if self._all is not None:
+            rows = torch.as_tensor(list(indices))
+            return Pair(*(None if x is None else x[rows] for x in self._all))  # type: ignore[arg-type]
+        return Pair.stack([self[i] for i in indices])
+
+    def preload(self, workers: int = 2, progress: bool = False) -> None:
+        """Decode everything once and keep it in memory (8 bytes a pixel and pair with maps).
+
+        Raises:
+            DataError: as :meth:`__getitem__`, or the images are of several sizes and no ``size`` is set.
+        """
+        if self._all is not None or not self.examples:
+            return
+        with ThreadPoolExecutor(workers) as pool:
+            pairs = pool.map(self.__getitem__, range(len(self)))
+            label = f"reading {self.split}"
+            store: list[Tensor | None] | None = None
+            for i, pair in enumerate(tqdm(pairs, total=len(self), desc=label, unit="pair", disable=not progress)):
+                if store is None:
+                    store = [None if x is None else x.new_empty(len(self), *x.shape) for x in pair]
+                for field, x in zip(store, pair, strict=True):
+                    if field is not None and x is not None:
+                        if field.shape[1:] != x.shape:
+                            raise DataError(
+                                f"{self.examples[i].id} has another size than the first pair; set data.size"
+                            )
+                        field[i] = x
+        assert store is not None
+        self._all = Pair(*store)  # type: ignore[arg-type]
+
+    def _map(self, path: Path) -> Tensor:
+        rgb = _open(path, "land-cover map")
+        if self.palette == "nearest" and (strange := palette.off_palette(rgb)):
+            if not self.snapped:
+                log.warning("%s: %d pixels off the palette were snapped; more may follow", path, strange)
+            self.snapped[str(path)] = strange
+        return torch.from_numpy(palette.to_classes(rgb, self.palette, str(path)))
+
+
+def read_image(path: Path) -> Tensor:
+    """The image in file ``path`` as RGB ``(3, H, W)`` uint8.
+
+    Raises:
+        DataError: the file is missing, is no image, is cut short or too large.
+    """
+    return torch.from_numpy(_open(path, "image")).permute(2, 0, 1).contiguous()
+
+
+def read_map(path: Path, mode: str = "strict") -> Tensor:
+    """The land-cover map in file ``path`` as classes ``(H, W)`` uint8; see :func:`palette.to_classes`.
+
+    Raises:
+        DataError: as :func:`read_image`, or a colour is not on the palette.
+    """
+    return torch.from_numpy(palette.to_classes(_open(path, "land-cover map"), mode, str(path)))
+
+
+def _open(path: Path, what: str) -> np.ndarray:
+    """Decode ``path`` to RGB ``(H, W, 3)`` uint8."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{path} is {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; cut it into tiles"
+                )
+            if what != "image" and image.mode in ("L", "I", "I;16", "1"):
+                raise DataError(
+                    f"{path} is a greyscale image; a land-cover map is a colour image on the SECOND palette"
+                )
+            if image.mode not in ("RGB", "RGBA", "P", "L"):
+                raise DataError(f"{path} is an image of mode {image.mode}; convert it to 8-bit RGB")
+            # a copy: what PIL hands out is read-only
+            return np.array(image.convert("RGB"))
+    except FileNotFoundError:
+        raise DataError(f"no {what} at {path}; is data.root right, and the download complete?") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be read as a {what}: {error}; copy or download it anew") from error

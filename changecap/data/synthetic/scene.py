@@ -1,0 +1,233 @@
+"""What stands where on both dates: geometry in a world of 256 x 256 units, no pixels.
+
+Nine parcels, one per cell of a 3 x 3 grid, are divided by warped borders, roads and perhaps a river. Most parcels hold a
+plot: an area of its own land cover, a group of buildings, or a sports ground. A change is a plot that differs between
+the dates; unchanged pairs have the same kinds of plots.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...facts import CLASSES, PLACES, Fact
+
+WORLD = 256.0
+CELL = WORLD / 3
+WATER, GROUND, LOW, TREE, BUILDING, PLAYGROUND = range(1, 7)
+OPEN = (GROUND, LOW, TREE)  # what can be built on, and what is left when buildings go
+STATES = (WATER, GROUND, LOW, TREE, BUILDING, BUILDING, BUILDING, PLAYGROUND)  # what a plot holds, by frequency
+MAX_BUILDINGS = 5
+
+
+@dataclass(frozen=True)
+class Box:
+    """A building or a sports ground: an upright rectangle turned by ``angle`` (radians), in units."""
+
+    x: float
+    y: float
+    width: float
+    depth: float
+    angle: float
+    style: int
+    height: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What one parcel holds: an area filled with one land cover, and what stands on it."""
+
+    fill: int  # class of the area
+    boxes: tuple[Box, ...] = ()
+    kind: int = 0  # BUILDING, PLAYGROUND, or 0: nothing stands there
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One of the nine parcels and its plot on both dates (``None``: no plot)."""
+
+    x: float
+    y: float
+    cover: int  # class around the plot
+    style: int
+    radius: float
+    lobes: np.ndarray  # amplitude and phase of the outline's waves (3, 2)
+    before: Plot | None = None
+    after: Plot | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the plot differs between the dates."""
+        return self.before != self.after
+
+
+@dataclass(frozen=True)
+class Light:
+    """How one date was taken."""
+
+    sun: float  # azimuth of the shadows, radians
+    shadow: float  # their length per unit of height
+    gain: np.ndarray  # per channel
+    haze: float  # share of white mixed in at the most
+    haze_waves: np.ndarray
+    season: float  # -1 dry .. 1 lush
+    shift: tuple[float, float]  # units
+    noise: float  # sensor noise, 8-bit steps
+    noise_seed: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One place on two dates."""
+
+    parcels: tuple[Parcel, ...]
+    warp: np.ndarray  # waves that bend the borders (2, 4, 4): kx, ky, phase, amplitude
+    roads: np.ndarray  # half width of the road between parcels i and j, 0: none (9, 9)
+    river: np.ndarray | None  # direction, offset, half width, then two waves of the bank
+    trees: np.ndarray  # single trees: x, y, radius (n, 3)
+    tint: np.ndarray  # per style a colour offset (styles, 3)
+    origin: np.ndarray  # where the textures are read from (4, 2)
+    lights: tuple[Light, Light]
+    facts: tuple[Fact, ...] = field(default=())
+
+
+def draw_scene(draw: np.random.Generator) -> Scene:
+    """Draw one scene; half of them without change, half of the changed ones with one change, else two or three."""
+    changes = 0 if draw.random() < 0.5 else int(draw.choice((1, 1, 2, 3)))
+    river = _river(draw) if draw.random() < 0.3 else None
+    covers = draw.choice(OPEN, size=9, p=(0.36, 0.4, 0.24))
+    parcels = [_parcel(i, int(covers[i]), draw) for i in range(9)]
+    free = [i for i in range(9) if river is None or _river_distance(parcels[i], river) > parcels[i].radius + 10]
+    order = [int(i) for i in draw.permutation(free)]
+    chosen = order[:changes]
+    facts = []
+    for i, parcel in enumerate(parcels):
+        if i in chosen:
+            before, after = _change(parcel, draw)
+            facts.append(_fact(before, after, i))
+            parcels[i] = _with(parcel, before, after)
+        elif i in order and draw.random() < 0.6:
+            plot = _plot(parcel, int(draw.choice(STATES)), draw)
+            parcels[i] = _with(parcel, plot, plot)
+    return Scene(
+        parcels=tuple(parcels),
+        warp=np.stack([_waves(4, 5.0, draw) for _ in range(2)]),
+        roads=_roads(draw),
+        river=river,
+        trees=_trees(draw),
+        tint=draw.normal(0, 7, (8, 3)),
+        origin=draw.integers(0, 1 << 20, (4, 2)),
+        lights=(_light(draw), _light(draw)),
+        facts=tuple(facts),
+    )
+
+
+def _parcel(i: int, cover: int, draw: np.random.Generator) -> Parcel:
+    """A parcel whose middle stays well inside its cell and off the image's edge."""
+    row, column = divmod(i, 3)
+    x, y = ((c + 0.5) * CELL + draw.uniform(-11, 11) - 5 * (c - 1) for c in (column, row))
+    lobes = np.stack([draw.uniform(0.02, 0.12, 3), draw.uniform(0, 2 * np.pi, 3)], axis=1)
+    return Parcel(x, y, cover, int(draw.integers(8)), draw.uniform(15, 34), lobes)
+
+
+def _with(parcel: Parcel, before: Plot, after: Plot) -> Parcel:
+    return Parcel(parcel.x, parcel.y, parcel.cover, parcel.style, parcel.radius, parcel.lobes, before, after)
+
+
+def _change(parcel: Parcel, draw: np.random.Generator) -> tuple[Plot, Plot]:
+    """Two different states of one plot; in half the cases one of them is the land cover around it."""
+    if draw.random() < 0.55:
+        empty = Plot(_fill(parcel, OPEN, draw))
+        kind = BUILDING if draw.random() < 0.75 else PLAYGROUND
+        full = Plot(empty.fill, _boxes(parcel, kind, draw), kind)
+        return (empty, full) if draw.random() < 0.6 else (full, empty)
+    first = _fill(parcel, (WATER, *OPEN), draw)
+    second = int(draw.choice([c for c in (WATER, *OPEN) if c != first]))
+    return (Plot(first), Plot(second)) if draw.random() < 0.5 else (Plot(second), Plot(first))
+
+
+def _fill(parcel: Parcel, of: tuple[int, ...], draw: np.random.Generator) -> int:
+    return parcel.cover if draw.random() < 0.5 else int(draw.choice(of))
+
+
+def _plot(parcel: Parcel, state: int, draw: np.random.Generator) -> Plot:
+    if state in (BUILDING, PLAYGROUND):
+        return Plot(_fill(parcel, OPEN, draw), _boxes(parcel, state, draw), state)
+    return Plot(state)
+
+
+def _fact(before: Plot, after: Plot, place: int) -> Fact:
+    count = max(len(p.boxes) if p.kind == BUILDING else 1 for p in (before, after))
+    return Fact(CLASSES[before.kind or before.fill], CLASSES[after.kind or after.fill], count, PLACES[place])
+
+
+def _boxes(parcel: Parcel, kind: int, draw: np.random.Generator) -> tuple[Box, ...]:
+    """One sports ground, or one to five buildings on a turned 3 x 2 lattice, with room between them."""
+    angle = float(draw.uniform(-0.35, 0.35) + draw.choice((0, np.pi / 2)))
+    if kind == PLAYGROUND:
+        return (Box(parcel.x, parcel.y, draw.uniform(36, 48), draw.uniform(24, 32), angle, int(draw.integers(4))),)
+    count, style = int(draw.integers(1, MAX_BUILDINGS + 1)), int(draw.integers(7))
+    spots = [(u, v) for v in (-0.5, 0.5) for u in (-1, 0, 1)]
+    taken = draw.permutation(6)[:count] if count > 1 else draw.choice((1, 4), 1)
+    across, along = draw.uniform(22, 25, 2)
+    boxes = []
+    for k in sorted(int(t) for t in taken):
+        u, v = spots[k][0] * across + draw.uniform(-1, 1), spots[k][1] * along + draw.uniform(-1, 1)
+        width, depth = draw.uniform(12, 15, 2) if count > 1 else draw.uniform(13, 24, 2)
+        own = style if draw.random() < 0.7 else int(draw.integers(7))
+        x = parcel.x + u * np.cos(angle) - v * np.sin(angle)
+        y = parcel.y + u * np.sin(angle) + v * np.cos(angle)
+        boxes.append(Box(x, y, width, depth, angle, own, draw.uniform(3, 8)))
+    return tuple(boxes)
+
+
+def _waves(count: int, amplitude: float, draw: np.random.Generator) -> np.ndarray:
+    """``count`` plane waves (kx, ky, phase, amplitude) with wavelengths of 40 to 160 units."""
+    turn, length = draw.uniform(0, 2 * np.pi, count), draw.uniform(40, 160, count)
+    k = 2 * np.pi / length
+    return np.stack(
+        [k * np.cos(turn), k * np.sin(turn), draw.uniform(0, 2 * np.pi, count), amplitude * length / 100], axis=1
+    )
+
+
+def _river(draw: np.random.Generator) -> np.ndarray:
+    """Direction, offset of the middle line, half width, and the waves of the bank (4 numbers each)."""
+    turn = draw.uniform(0, np.pi)
+    x, y = draw.uniform(30, WORLD - 30, 2)
+    waves = np.array([2 * np.pi / draw.uniform(90, 160), draw.uniform(0, 6.3), draw.uniform(6, 16)])
+    return np.array([np.cos(turn), np.sin(turn), x * np.cos(turn) + y * np.sin(turn), draw.uniform(6, 11), *waves])
+
+
+def river_offset(x: np.ndarray, y: np.ndarray, river: np.ndarray) -> np.ndarray:
+    """Signed distance (about) of points to the middle line of ``river``, units."""
+    c, s, offset, _, k, phase, amplitude = river
+    return x * c + y * s - offset + amplitude * np.sin(k * (y * c - x * s) + phase)
+
+
+def _river_distance(parcel: Parcel, river: np.ndarray) -> float:
+    return float(abs(river_offset(np.array(parcel.x), np.array(parcel.y), river)) - river[3])
+
+
+def _roads(draw: np.random.Generator) -> np.ndarray:
+    """Half widths of roads along the borders of neighbouring parcels."""
+    widths = np.where(draw.random((9, 9)) < 0.55, draw.uniform(1.6, 3.2, (9, 9)), 0.0)
+    widths = np.triu(widths, 1)
+    return widths + widths.T
+
+
+def _trees(draw: np.random.Generator) -> np.ndarray:
+    count = int(draw.integers(6, 30))
+    return np.stack([*draw.uniform(0, WORLD, (2, count)), draw.uniform(1.8, 3.6, count)], axis=1)
+
+
+def _light(draw: np.random.Generator) -> Light:
+    return Light(
+        sun=draw.uniform(0, 2 * np.pi),
+        shadow=draw.uniform(0.5, 1.4),
+        gain=draw.uniform(0.85, 1.12) * draw.uniform(0.95, 1.05, 3),
+        haze=draw.uniform(0, 0.22),
+        haze_waves=_waves(2, 1.0, draw),
+        season=draw.uniform(-1, 1),
+        shift=(draw.uniform(-1, 1), draw.uniform(-1, 1)),
+        noise=draw.uniform(1.5, 4.0),
+        noise_seed=int(draw.integers(1 << 31)),
+    )

@@ -1,0 +1,137 @@
+"""The simulated data set on disk, laid out as SECOND-CC is published."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ...errors import DataError
+from ..palette import PALETTE
+from ..second_cc import CAPTIONS
+from .grammar import captions
+from .render import render_pair
+
+VERSION = 1  # of the simulator; another version draws other pixels
+PARAMETERS = "SYNTH.json"
+_WORDS = 1  # second stream of the pair's generator: wording is drawn apart from the scene
+_FOLDERS = ("rgb/A", "rgb/B", "sem/A", "sem/B")
+
+
+def write(
+    out: str | Path,
+    pairs: int = 6000,
+    size: int = 256,
+    seed: int = 0,
+    val: int | None = None,
+    test: int | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Simulate ``pairs`` pairs into folder ``out``; a pair depends on ``seed`` and its number alone.
+
+    Args:
+        out: must not exist, or be empty; it appears whole or not at all.
+        pairs: in all splits together.
+        size: side of the images in pixels.
+        seed: of the data set.
+        val: pairs for validation, a tenth when not given.
+        test: pairs for testing, a tenth when not given.
+        workers: processes, one per core when not given.
+        progress: show a bar.
+
+    Raises:
+        DataError: ``out`` is taken, or the numbers do not fit together.
+    """
+    out = Path(out)
+    val, test = (pairs // 10 if n is None else n for n in (val, test))
+    if pairs < 1 or size < 16 or val < 0 or test < 0 or val + test >= pairs:
+        raise DataError(
+            f"synth needs pairs >= 1, size >= 16 and room for training pairs beside val and test, "
+            f"got pairs={pairs}, size={size}, val={val}, test={test}"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} is there already; remove it, or give another out=")
+    splits = ["train"] * (pairs - val - test) + ["val"] * val + ["test"] * test
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        for split in set(splits):
+            for folder in _FOLDERS:
+                (part / split / folder).mkdir(parents=True)
+        entries = list(_render_all(splits, part, size, seed, workers, progress))
+        _number(entries)
+        parameters = parameters_of(pairs, size, seed, val, test)
+        (part / CAPTIONS).write_text(json.dumps({"dataset": "changecap-synth", "images": entries}), encoding="utf-8")
+        (part / PARAMETERS).write_text(json.dumps(parameters, indent=1), encoding="utf-8")
+        part.chmod(0o755)
+        part.replace(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return out
+
+
+def parameters_of(pairs: int, size: int, seed: int, val: int | None = None, test: int | None = None) -> dict[str, int]:
+    """What :func:`write` records beside the data, from which the same pixels can be made again."""
+    val, test = (pairs // 10 if n is None else n for n in (val, test))
+    return {"version": VERSION, "pairs": pairs, "size": size, "seed": seed, "val": val, "test": test}
+
+
+def _render_all(
+    splits: list[str], part: Path, size: int, seed: int, workers: int | None, progress: bool
+) -> Iterator[dict[str, Any]]:
+    workers = workers or cpu_count() or 1
+    job = partial(_one, part=part, size=size, seed=seed)
+    bar = partial(tqdm, total=len(splits), desc="simulating", unit="pair", disable=not progress)
+    if workers == 1:
+        yield from bar(map(job, range(len(splits)), splits))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from bar(pool.map(job, range(len(splits)), splits, chunksize=16))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _one(index: int, split: str, part: Path, size: int, seed: int) -> dict[str, Any]:
+    """Render and write one pair; returns its entry of the caption file."""
+    *pictures, facts = render_pair(seed, index, size)
+    name = f"{index:06d}.png"
+    for folder, picture in zip(_FOLDERS, pictures, strict=True):
+        path = part / split / folder / name
+        if picture.ndim == 3:
+            Image.fromarray(picture).save(path, compress_level=1)
+        else:
+            image = Image.fromarray(picture)
+            image.putpalette(PALETTE.tobytes())
+            image.save(path, compress_level=1)
+    sentences = captions(facts, np.random.default_rng([seed, index, _WORDS]))
+    return {
+        "split": split,
+        "filename": name,
+        "imgid": index,
+        "changeflag": int(bool(facts)),
+        "sentences": [{"raw": s, "tokens": s.split(), "imgid": index} for s in sentences],
+        "facts": [fact.to_json() for fact in facts],
+    }
+
+
+def _number(entries: list[dict[str, Any]]) -> None:
+    """Give every sentence its running number, as Karpathy's files do."""
+    sentid = 0
+    for entry in entries:
+        entry["sentids"] = list(range(sentid, sentid + len(entry["sentences"])))
+        for sentence in entry["sentences"]:
+            sentence["sentid"] = sentid
+            sentid += 1

@@ -1,0 +1,70 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from changecap.errors import DataError
+from changecap.parity import parity, table
+
+FIXTURES = sorted((Path(__file__).parent / "golden").glob("*/public/config.json"))
+
+
+@pytest.fixture(params=FIXTURES, ids=lambda p: p.parent.parent.name)
+def fixture(request):
+    return request.param.parent
+
+
+@pytest.fixture
+def copy(fixture, tmp_path):
+    return Path(shutil.copytree(fixture, tmp_path / "fixture"))
+
+
+def test_everything_in_the_fixture_agrees(fixture):
+    checks = parity(fixture)
+    assert all(check.ok for check in checks), table(checks)
+    assert {"memory", "logits", "loss", "train: loss", "train: gradient norms"} <= {check.what for check in checks}
+
+
+def test_a_changed_weight_is_found(copy):
+    state = load_file(copy / "state.safetensors")
+    state["encoder_feat.projection.weight"][0, 0] += 0.1
+    save_file(state, copy / "state.safetensors")
+    checks = parity(copy)
+    assert next(c for c in checks if not c.ok).what == "memory"
+    assert "first departure: memory" in table(checks)
+
+
+def test_a_missing_tensor_is_named(copy):
+    state = load_file(copy / "state.safetensors")
+    del state["decoder.wdc.weight"]
+    save_file(state, copy / "state.safetensors")
+    with pytest.raises(DataError, match=r"words\.head\.weight"):
+        parity(copy)
+
+
+def test_a_foreign_key_is_named(copy):
+    state = load_file(copy / "state.safetensors")
+    state["encoder_feat.stranger"] = state["decoder.wdc.bias"].clone()
+    save_file(state, copy / "state.safetensors")
+    with pytest.raises(ValueError, match=r"encoder_feat\.stranger"):
+        parity(copy)
+
+
+def test_a_wrong_sequence_is_found(copy):
+    decode = json.loads((copy / "decode.json").read_text())
+    decode["modes"]["beam3"]["results"][0]["sequence"][1] = 1
+    (copy / "decode.json").write_text(json.dumps(decode))
+    failed = [c for c in parity(copy) if not c.ok]
+    assert [c.what for c in failed] == ["decode beam3: sequences"]
+    assert failed[0].where == "samples [0]"
+
+
+def test_a_missing_or_broken_file_is_named(copy):
+    (copy / "train.json").write_text("{")
+    with pytest.raises(DataError, match=r"train\.json cannot be read"):
+        parity(copy)
+    (copy / "outputs.safetensors").unlink()
+    with pytest.raises(DataError, match=r"needs outputs\.safetensors"):
+        parity(copy)

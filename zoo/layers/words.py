@@ -1,0 +1,91 @@
+"""The causal word decoder that transformer captioners share; each paper brings its own layer."""
+
+from collections.abc import Iterable
+from typing import Protocol, cast
+
+from torch import Tensor, nn
+
+from ..captioner import Memory, State
+from .attention import KeyValue
+from .position import sinusoid
+
+
+class WordLayer(Protocol):
+    """What a paper's decoder layer offers."""
+
+    def look_up(self, memory: Memory) -> tuple[Tensor, ...]:
+        """Everything of the memory that does not depend on the words (keys, values), one row per pair."""
+
+    def __call__(self, x: Tensor, known: tuple[Tensor, ...], past: KeyValue | None) -> tuple[Tensor, KeyValue]:
+        """New features of the new words ``(B·K, T, D)``, and the past grown by them."""
+
+
+class WordDecoder(nn.Module):
+    """Embed, run the layers, score: ids ``(B·K, T)`` to logits ``(B·K, T, V)``, with an incremental state.
+
+    Args:
+        vocab: number of words V.
+        dim: width D.
+        layers: the paper's layers, see ``WordLayer``.
+        dropout: before the output layer.
+        embedding_dropout: after the position code is added.
+        scale: multiply embeddings by sqrt(D), so that they are as large as the position code.
+        max_words: longest sentence, start and end counted.
+    """
+
+    def __init__(
+        self,
+        vocab: int,
+        dim: int,
+        layers: Iterable[nn.Module],
+        *,
+        dropout: float,
+        embedding_dropout: float,
+        scale: bool = True,
+        max_words: int = 128,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab, dim)
+        self.position = nn.Buffer(sinusoid(max_words, dim), persistent=False)
+        self.embedding_dropout, self.dropout = nn.Dropout(embedding_dropout), nn.Dropout(dropout)
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Linear(dim, vocab)
+        self.scale = dim**0.5 if scale else 1.0
+        if scale:
+            nn.init.normal_(self.embedding.weight, std=dim**-0.5)
+        else:
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.uniform_(self.head.weight, -0.1, 0.1)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, words: Tensor, memory: Memory, state: State | None = None) -> tuple[Tensor, State]:
+        """Logits ``(B·K, T, V)`` for ids ``words`` ``(B·K, T)`` after ``state``, and the state after them.
+
+        Raises:
+            ValueError: the sentence is longer than ``max_words``, or the rows are not a multiple of the pairs.
+        """
+        done = 0 if state is None else state.length
+        if done + words.shape[1] > len(self.position):
+            raise ValueError(f"sentences of {done + words.shape[1]} words, but max_words={len(self.position)}")
+        if words.shape[0] % memory[0].shape[0]:
+            raise ValueError(f"{words.shape[0]} sentences do not share out over {memory[0].shape[0]} pairs")
+        x = self.embedding(words) * self.scale + self.position[done : done + words.shape[1]]
+        x = self.embedding_dropout(x)
+        known: list[Tensor] = []
+        past: list[Tensor] = []
+        for i, layer in enumerate(self.layers):
+            if state is None:
+                looked_up, before = cast(WordLayer, layer).look_up(memory), None
+            else:
+                share = len(state.memory) // len(self.layers)
+                looked_up = state.memory[i * share : (i + 1) * share]
+                before = (state.past[2 * i], state.past[2 * i + 1])
+            x, after = layer(x, looked_up, before)
+            known += looked_up
+            past += after
+        return self.head(self.dropout(x)), State(done + words.shape[1], tuple(past), tuple(known))
+
+
+def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Linear, ReLU, dropout, linear."""
+    return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim))

@@ -1,0 +1,99 @@
+"""The authors' key names and ours, one table per model; dictionaries in, dictionaries out, no file is opened."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+Table = tuple[tuple[str, str | None], ...]  # pattern of the authors' key -> our key; None: dead, never used by them
+
+# i is the layer; keys carry the prefixes of the two parts, encoder_feat. and decoder.
+_MMODALCC: Table = (
+    (r"encoder_feat\.w_embedding\.weight", "position.columns"),
+    (r"encoder_feat\.h_embedding\.weight", "position.rows"),
+    (r"encoder_feat\.embedding_1D\..*", None),
+    (r"encoder_feat\.projection\.(weight|bias)", r"projections.rgb.\1"),
+    (r"encoder_feat\.projection2\.(weight|bias)", r"projections.sem.\1"),
+    (r"encoder_feat\.transformer\.(\d+)\.attention2\.in_proj_(\w+)", r"layers.\1.blocks.0.attention.project.\2"),
+    (r"encoder_feat\.transformer\.(\d+)\.attention2\.out_proj\.(\w+)", r"layers.\1.blocks.0.attention.out.\2"),
+    (r"encoder_feat\.transformer\.(\d+)\.norm3\.(\w+)", r"layers.\1.blocks.0.norm1.\2"),
+    (r"encoder_feat\.transformer\.(\d+)\.norm4\.(\w+)", r"layers.\1.blocks.0.norm2.\2"),
+    (r"encoder_feat\.transformer\.(\d+)\.linear3\.(\w+)", r"layers.\1.blocks.0.feed.0.\2"),
+    (r"encoder_feat\.transformer\.(\d+)\.linear4\.(\w+)", r"layers.\1.blocks.0.feed.3.\2"),
+    (r"encoder_feat\.transformer\.\d+\.(attention|norm1|norm2|linear1|linear2)\..*", None),
+    (r"encoder_feat\.resblock\.(\d+)\.left\.(\d+)\.(\w+)", r"fusions.0.\1.left.\2.\3"),
+    (r"encoder_feat\.LN\.(\d+)\.(\w+)", r"fusions.0.\1.norm.\2"),
+    (r"decoder\.vocab_embedding\.weight", "words.embedding.weight"),
+    (r"decoder\.transformer\.layers\.(\d+)\.self_attn\.in_proj_(\w+)", r"words.layers.\1.self_attention.project.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.self_attn\.out_proj\.(\w+)", r"words.layers.\1.self_attention.out.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.multihead_attn\.in_proj_(\w+)", r"words.layers.\1.cross.0.project.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.multihead_attn\.out_proj\.(\w+)", r"words.layers.\1.cross.0.out.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.gate\.0\.(\w+)", r"words.layers.\1.gate_rgb.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.gate2\.0\.(\w+)", r"words.layers.\1.gate_sem.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.gate3\.0\.(\w+)", r"words.layers.\1.gate_words.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.linear1\.(\w+)", r"words.layers.\1.feed.0.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.linear2\.(\w+)", r"words.layers.\1.feed.3.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.norm1\.(\w+)", r"words.layers.\1.norm1.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.norm3\.(\w+)", r"words.layers.\1.norm2.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.norm4\.(\w+)", r"words.layers.\1.norm3.\2"),
+    (r"decoder\.transformer\.layers\.\d+\.(multihead_attn2|norm2)\..*", None),
+    (r"decoder\.position_encoding\.pe", None),  # the sinusoid, computed
+    (r"decoder\.position_encoding\.embedding_1D\.weight", None),
+    (r"decoder\.wdc\.(weight|bias)", r"words.head.\1"),
+)
+
+_TABLES: dict[str, Table] = {"mmodalcc": _MMODALCC}
+
+
+def rename(model: str, keys: list[str]) -> dict[str, str | None]:
+    """Our name for each of the authors' ``keys`` of ``model``; ``None`` for those their code never uses.
+
+    Raises:
+        ValueError: the model has no table, or a key is not in it; the message names the keys.
+    """
+    if model not in _TABLES:
+        raise ValueError(f"no table of published keys for {model!r}, only for: {', '.join(sorted(_TABLES))}")
+    ours: dict[str, str | None] = {}
+    unknown = []
+    for key in keys:
+        for pattern, name in _TABLES[model]:
+            if match := re.fullmatch(pattern, key):
+                ours[key] = None if name is None else match.expand(name)
+                break
+        else:
+            unknown.append(key)
+    if unknown:
+        raise ValueError(f"{len(unknown)} keys are not of a published {model}: {', '.join(unknown[:5])}")
+    return ours
+
+
+def convert(model: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' ``state`` under our names, dead parameters left out."""
+    return {ours: state[theirs] for theirs, ours in rename(model, list(state)).items() if ours is not None}
+
+
+def arguments(model: str, theirs: Mapping[str, Mapping[str, Any]], channels: int) -> dict[str, Any]:
+    """Our keyword arguments (``released=True``) for the authors' constructor arguments ``theirs`` of the two parts.
+
+    Args:
+        model: its name.
+        theirs: ``change_encoder`` and ``decoder``, each the arguments of that class in the authors' code.
+        channels: of the backbone maps; the backbone itself is left out (``backbone="features"``).
+    """
+    if model != "mmodalcc":
+        raise ValueError(f"no table of constructor arguments for {model!r}, only for: mmodalcc")
+    encoder, decoder = theirs["change_encoder"], theirs["decoder"]
+    if decoder["feature_dim"] != 2 * encoder["d_model"]:
+        raise ValueError(f"decoder width {decoder['feature_dim']} is not twice the encoder's {encoder['d_model']}")
+    return {
+        "vocab": decoder["vocab_size"],
+        "backbone": {"name": "features", "channels": channels, "pool": encoder["h"]},
+        "dim": encoder["d_model"],
+        "layers": encoder["n_layers"],
+        "decoder_layers": decoder["n_layers"],
+        "heads": encoder["n_head"],
+        "decoder_heads": decoder["n_head"],
+        "dropout": encoder["dropout"],
+        "released": True,
+    }
