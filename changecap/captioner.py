@@ -15,7 +15,7 @@ from preprocess import Pair
 
 from . import checkpoint
 from .data.dataset import read_image, read_map
-from .data.palette import to_classes
+from .data.palette import CLASSES, to_classes
 from .decode import search
 from .errors import DataError
 from .nochange import says_no_change
@@ -77,8 +77,8 @@ class Captioner:
             a: before: a file, a PIL image, an array ``(H, W, 3)`` uint8 or a tensor ``(3, H, W)``, uint8 or float in
                 [0, 1]; or a list of them.
             b: after, in the same number.
-            sem_a: land-cover map before: a palette image file, or classes ``(H, W)`` as integers; needed unless the
-                captioner's ``inputs`` is ``"rgb"``.
+            sem_a: land-cover map before: a picture on the palette, or classes ``(H, W)`` as integers; needed unless
+                the captioner's ``inputs`` is ``"rgb"``, which does not look at maps.
             sem_b: map after.
             beams: width of the beam; 1 is greedy.
 
@@ -88,20 +88,16 @@ class Captioner:
         Raises:
             DataError: an image cannot be read, sizes differ, a map is missing, or the lists are of unequal length.
         """
-        one = not isinstance(a, list | tuple)
-        if one:
-            a, b, sem_a, sem_b = ([x] if x is not None else None for x in (a, b, sem_a, sem_b))
-        lists = [x for x in (a, b, sem_a, sem_b) if x is not None]
-        if len({len(x) for x in lists}) > 1:
-            raise DataError(f"a, b and the maps must be lists of one length, got {[len(x) for x in lists]}")
-        if self.inputs != "rgb" and (sem_a is None or sem_b is None):
-            raise DataError(
-                f"this captioner was trained with inputs={self.inputs}: it needs a land-cover map for both dates "
-                "(sem_a, sem_b); train one with inputs=rgb for images alone"
-            )
-        pairs = [self._pair(*row) for row in zip(a, b, sem_a or [None] * len(a), sem_b or [None] * len(a), strict=True)]
-        captions = self.caption(Pair.stack(pairs), beams=beams)
-        return captions[0] if one else captions
+        pictures = (a, b, sem_a, sem_b)
+        listed = [x for x in pictures if isinstance(x, list | tuple)]
+        count = len(listed[0]) if listed else 1
+        columns = [[x] if not listed else [None] * count if x is None else x for x in pictures]
+        lengths = [len(x) if isinstance(x, list | tuple) else "one picture" for x in columns]
+        if lengths != [count] * 4:
+            raise DataError(f"a, b and the maps must be lists of one length, got {', '.join(map(str, lengths))}")
+        pairs = [self._pair(*row) for row in zip(*columns, strict=True)]
+        captions = self.caption(Pair.stack(pairs), beams=beams) if pairs else []
+        return captions if listed else captions[0]
 
     @torch.no_grad()
     def caption(self, pair: Pair, beams: int = 1, max_words: int = 60) -> list[Caption]:
@@ -118,15 +114,21 @@ class Captioner:
         checkpoint.save(Path(folder), self.model, self.vocabulary, config)
 
     def _pair(self, a: Picture, b: Picture, sem_a: Picture | None, sem_b: Picture | None) -> Pair:
-        images, maps = [_image(x) for x in (a, b)], [_map(x) if x is not None else None for x in (sem_a, sem_b)]
-        if self.inputs == "rgb":
-            maps = [None, None]
+        images = [_image(x) for x in (a, b)]
+        maps: list[Tensor] | list[None] = [None, None]
+        if self.inputs != "rgb":
+            if sem_a is None or sem_b is None:
+                raise DataError(
+                    f"this captioner was trained with inputs={self.inputs}: it needs a land-cover map for both dates "
+                    "(sem_a, sem_b); train one with inputs=rgb for images alone"
+                )
+            maps = [_map(x) for x in (sem_a, sem_b)]
         named = {"a": images[0], "b": images[1], "sem_a": maps[0], "sem_b": maps[1]}
         sizes = {name: tuple(x.shape[-2:]) for name, x in named.items() if x is not None}
         if len(set(sizes.values())) > 1:
             shown = ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
             raise DataError(f"the two dates and their maps must be of one size (height x width), got {shown}")
-        return Pair(*images, *maps).resize(self.size)
+        return Pair(*images, *maps).resize(self.size).float()  # bytes stay bytes while resized, as in training
 
     def _caption(self, hypothesis: Any) -> Caption:
         text = self.vocabulary.decode(hypothesis.ids)
@@ -148,15 +150,14 @@ def _image(x: Picture) -> Tensor:
     """Any picture as a tensor ``(3, H, W)``."""
     if isinstance(x, str | Path):
         return read_image(Path(x))
-    if isinstance(x, Image.Image):
-        x = np.asarray(x.convert("RGB"))
-    if isinstance(x, np.ndarray):
-        x = torch.from_numpy(np.ascontiguousarray(x))
-        x = x.permute(2, 0, 1) if x.ndim == 3 else x
-    if x.ndim != 3 or x.shape[0] != 3:
-        raise DataError(f"an image must be (3, H, W) as a tensor or (H, W, 3) as an array, got {tuple(x.shape)}")
-    if x.dtype != torch.uint8 and not (x.is_floating_point() and x.min() >= 0 and x.max() <= 1):
-        raise DataError(f"an image must be uint8 or float in [0, 1], got {x.dtype} in [{x.min()}, {x.max()}]")
+    x = _tensor(x, "an image")
+    shape = tuple(x.shape)
+    if x.ndim != 3 or x.shape[0] != 3 or not x.numel():
+        raise DataError(f"an image must be (3, H, W) as a tensor or (H, W, 3) as an array, got {shape}, channels first")
+    if x.dtype != torch.uint8:
+        low, high = x.double().aminmax()
+        if not (x.is_floating_point() and low >= 0 and high <= 1):
+            raise DataError(f"an image must be uint8 or float in [0, 1], got {x.dtype} in [{low:g}, {high:g}]")
     return x
 
 
@@ -164,10 +165,30 @@ def _map(x: Picture) -> Tensor:
     """A land-cover map as classes ``(H, W)``; files and RGB pictures carry the palette."""
     if isinstance(x, str | Path):
         return read_map(Path(x))
+    x = _tensor(x, "a map")
+    if x.ndim == 3 and x.shape[0] == 3 and x.dtype == torch.uint8:
+        return torch.from_numpy(to_classes(x.permute(1, 2, 0).numpy()))
+    if x.ndim != 2 or not x.numel() or x.is_floating_point():
+        raise DataError(
+            f"a map must be integer classes (H, W) or a picture on the palette, got {x.dtype} {tuple(x.shape)}"
+        )
+    low, high = (int(v) for v in x.long().aminmax())
+    if low < 0 or high >= len(CLASSES):
+        raise DataError(f"classes of a map must be from 0 to {len(CLASSES) - 1}, got {low} to {high}")
+    return x.long()
+
+
+def _tensor(x: Picture, what: str) -> Tensor:
+    """``x`` as it is, channels first if there are any."""
+    if isinstance(x, Tensor):
+        return x.detach()
     if isinstance(x, Image.Image):
+        modes = ("RGB", "RGBA", "P") if what == "a map" else ("RGB", "RGBA", "P", "L")
+        if x.mode not in modes:
+            raise DataError(f"{what} must be a PIL image of mode {', '.join(modes)}, got {x.mode}; convert it to RGB")
         x = np.asarray(x.convert("RGB"))
-    if isinstance(x, np.ndarray):
-        x = torch.from_numpy(to_classes(x) if x.ndim == 3 else np.ascontiguousarray(x))
-    if x.ndim != 2 or x.is_floating_point():
-        raise DataError(f"a map must be integer classes (H, W), got {x.dtype} {tuple(x.shape)}")
-    return x
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "biuf":
+        kind = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise DataError(f"{what} must be a path, a PIL image, an array or a tensor of numbers, got {kind}")
+    x = torch.from_numpy(np.array(x))  # a copy: what PIL hands out is read-only
+    return x.permute(2, 0, 1) if x.ndim == 3 else x

@@ -1,16 +1,21 @@
 """One folder, one save, one load: weights (safetensors), configuration and vocabulary, and no pickle.
 
-``config.json`` names the other files with their SHA-256 and is replaced last, in one atomic step. Weights are written
-under a new name before that and the old ones removed after it, so that a folder loads at every moment, whatever kills
-the process. The training state lies beside them in a file that ``torch.load(weights_only=True)`` reads.
+``config.json`` names the other files with their SHA-256 and is replaced last, in one atomic step. The others carry
+their hash in their name, so that new content never takes the place of old, and what is no longer named goes after it:
+a folder loads at every moment, whatever kills the process. The training state lies beside them in a file that
+``torch.load(weights_only=True)`` reads.
 """
 
 import errno
 import hashlib
+import io
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -24,6 +29,7 @@ from .errors import CheckpointError
 from .vocabulary import Vocabulary
 
 FORMAT = 1
+_OURS = re.compile(r"(model|vocabulary|training)-[0-9a-f]{16}\.(safetensors|json|pt)(\.new)?|config\.json\.new")
 
 
 def save(
@@ -33,9 +39,8 @@ def save(
     config: Mapping[str, Any],
     *,
     training: Mapping[str, Any] | None = None,
-    tag: str = "",
 ) -> None:
-    """Write a checkpoint into ``folder``, or replace the one that is there.
+    """Write a checkpoint into ``folder``, or replace the one that is there; files of others stay.
 
     Args:
         folder: made if absent.
@@ -43,47 +48,44 @@ def save(
         vocabulary: of the words the model says.
         config: plain JSON values; ``config["model"]`` holds the name and keyword arguments that build the model.
         training: optimiser, counters and generators, tensors and plain values only.
-        tag: ends the names of the large files, for example the step.
 
     Raises:
         CheckpointError: the disk is full or refuses; what was there before is untouched.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    parts: dict[str, tuple[str, Callable[[Path], object]]] = {
-        "weights": (f"model{tag}.safetensors", lambda path: path.write_bytes(save_tensors(weights))),
-        "vocabulary": (f"vocabulary{tag}.json", vocabulary.save),
+    parts = {
+        "weights": ("model-{}.safetensors", save_tensors(weights)),
+        "vocabulary": ("vocabulary-{}.json", json.dumps(vocabulary.words, ensure_ascii=False, indent=0).encode()),
     }
     if training is not None:
-        parts["training"] = (f"training{tag}.pt", lambda path: torch.save(dict(training), path))
-    written: list[Path] = []
+        buffer = io.BytesIO()
+        torch.save(dict(training), buffer)
+        parts["training"] = ("training-{}.pt", buffer.getvalue())
+    files = {}
+    contents = {}  # file name -> bytes
+    for kind, (pattern, content) in parts.items():
+        digest = hashlib.sha256(content).hexdigest()
+        name = pattern.format(digest[:16])
+        files[kind], contents[name] = {"file": name, "sha256": digest}, content
+    described = {**config, "format": FORMAT, "files": files}
+    text = json.dumps({**described, "sha256": _hash_json(described)}, indent=1)
+    contents["config.json"] = text.encode()  # comes last
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = {}
-        for kind, (name, write) in parts.items():
-            path = folder / f"{name}.new"
-            written.append(path)
-            write(path)
-            files[kind] = {"file": name, "sha256": _hash_file(path)}
-        for path in written:
-            _flush(path)
-        content = {"format": FORMAT, **config, "files": files}
-        text = json.dumps({**content, "sha256": _hash_json(content)}, indent=1)
-        (folder / "config.json.new").write_text(text, encoding="utf-8")
-        written.append(folder / "config.json.new")
-        _flush(written[-1])
-    except (OSError, RuntimeError, SafetensorError) as error:
-        for path in written:
-            path.unlink(missing_ok=True)
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        why = "the disk is full" if full else str(error)
+        for name, content in contents.items():
+            _write(folder / f"{name}.new", content)
+        for name in contents:
+            os.replace(folder / f"{name}.new", folder / name)
+    except OSError as error:
+        with suppress(OSError):
+            for name in contents:
+                (folder / f"{name}.new").unlink(missing_ok=True)
+        why = "the disk is full" if error.errno == errno.ENOSPC else str(error)
         raise CheckpointError(
             f"no checkpoint could be written to {folder}: {why}; the one before is untouched"
         ) from error
-    for path in written:  # config.json comes last
-        os.replace(path, path.with_suffix(""))
-    kept = {part["file"] for part in files.values()}
     for old in folder.iterdir():
-        if old.name not in kept and old.name.startswith(("model", "vocabulary", "training")):
+        if old.name not in contents and _OURS.fullmatch(old.name):
             old.unlink(missing_ok=True)
 
 
@@ -95,19 +97,20 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
             vocabulary has another size than the weights.
     """
     config = read_config(folder)
-    vocabulary = Vocabulary.load(_verified(folder, config, "vocabulary"))
+    words, weights = (_verified(folder, config, kind) for kind in ("vocabulary", "weights"))
     try:
-        state = load_tensors(_verified(folder, config, "weights").read_bytes())
+        vocabulary = Vocabulary.load(words)
+        state = load_tensors(weights.read_bytes())
         model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
         model.load_state_dict(state)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} does not build its model: {error}") from error
+        raise CheckpointError(f"{folder} does not build its model: {type(error).__name__}: {error}") from error
     except RuntimeError as error:
         size = next((t.shape[0] for name, t in state.items() if name.endswith("embedding.weight")), None)
         if size not in (None, len(vocabulary)):
             reason = f"the vocabulary has {len(vocabulary)} words, the weights were made for {size}"
         else:
-            reason = str(error)
+            reason = shorten(str(error), 400)  # torch lists every weight
         raise CheckpointError(f"{folder}: the weights do not fit the model: {reason}") from error
     return model.to(device).eval(), vocabulary, config
 
@@ -123,7 +126,7 @@ def load_training(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder} holds no training state; resume from the run's folder, which keeps one in last/"
         )
-    state: dict[str, Any] = torch.load(_verified(folder, config, "training"), weights_only=True)
+    state: dict[str, Any] = torch.load(_verified(folder, config, "training"), map_location="cpu", weights_only=True)
     return state
 
 
@@ -134,31 +137,32 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: it is missing, broken or altered.
     """
     path = folder / "config.json"
+    near = [sub for sub in (folder / "best", folder / "last") if (sub / "config.json").is_file()]
+    hint = f"there is one in {near[0]}" if near else "train one, or give the folder that holds its config.json"
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        content = {key: value for key, value in config.items() if key != "sha256"}
-        if config["sha256"] != _hash_json(content):
-            raise CheckpointError(f"{path} was altered: its content does not have the recorded hash; copy it anew")
-        if config["format"] != FORMAT:
-            raise CheckpointError(f"{path} is of format {config['format']}, this version reads format {FORMAT}")
     except (FileNotFoundError, NotADirectoryError):
-        near = [str(sub) for sub in (folder / "best", folder / "last") if (sub / "config.json").is_file()]
-        hint = f"; there is one in {near[0]}" if near else "; train one, or give the folder that holds config.json"
-        raise CheckpointError(f"no checkpoint in {folder}{hint}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path} is not the configuration of a checkpoint: {error!r}") from error
+        raise CheckpointError(f"no checkpoint in {folder}: it has no config.json; {hint}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not the configuration of a checkpoint: {error}; copy it anew") from error
+    if not isinstance(config, dict) or not {"sha256", "format", "files"} <= config.keys():
+        raise CheckpointError(f"no checkpoint in {folder}: its config.json describes something else; {hint}")
+    if config["sha256"] != _hash_json({key: value for key, value in config.items() if key != "sha256"}):
+        raise CheckpointError(f"{path} was altered: its content does not have the recorded hash; copy it anew")
+    if config["format"] != FORMAT:
+        raise CheckpointError(f"{path} is of format {config['format']}, this version reads format {FORMAT}")
     return config
 
 
 def best_of(path: Path) -> Path:
     """The checkpoint folder meant by ``path``: itself, or ``best`` inside a run."""
-    return path / "best" if not (path / "config.json").exists() and (path / "best").is_dir() else path
+    return path / "best" if (path / "best" / "config.json").is_file() else path
 
 
 def _verified(folder: Path, config: Mapping[str, Any], kind: str) -> Path:
-    entry = config["files"][kind]
+    entry = config["files"].get(kind)
+    if entry is None:
+        raise CheckpointError(f"the config.json in {folder} names no file of kind {kind!r}; save the checkpoint anew")
     path = folder / entry["file"]
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: a checkpoint is a whole folder, copy all of it")
@@ -178,7 +182,9 @@ def _hash_json(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _flush(path: Path) -> None:
-    """Force ``path`` to the disk, so that a renamed file is never an empty one."""
-    with path.open("rb+") as file:
+def _write(path: Path, content: bytes) -> None:
+    """Write ``content`` and force it to the disk, so that a renamed file is never an empty one."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())

@@ -26,32 +26,48 @@ class Noun(NamedTuple):
 
 
 NOUNS: Mapping[str, tuple[Noun, ...]] = {
-    "water": (Noun("water area"), Noun("pond"), Noun("lake"), Noun("pool")),
-    "ground": (
-        Noun("bare land", article=""),
-        Noun("empty space", article="an"),
-        Noun("bare ground", article=""),
-        Noun("vacant lot"),
-    ),
-    "low vegetation": (
-        Noun("grass", article=""),
-        Noun("green area"),
-        Noun("grassland", article=""),
-        Noun("low vegetation", article=""),
-    ),
-    "tree": (Noun("trees", article="", are=True), Noun("wooded area"), Noun("forest"), Noun("grove")),
+    "water": (Noun("water area"), Noun("pond"), Noun("lake")),
+    "ground": (Noun("bare land", article=""), Noun("empty space", article="an"), Noun("bare ground", article="")),
+    "low vegetation": (Noun("green area"), Noun("grassland", article=""), Noun("lawn")),
+    "tree": (Noun("trees", article="", are=True), Noun("wooded area"), Noun("grove")),
     "building": (Noun("building", "buildings"), Noun("structure", "structures"), Noun("house", "houses")),
     "playground": (Noun("playground"), Noun("sports field"), Noun("sports ground")),
 }
 
 # The verb between two nouns says which of them was there before.
 FORWARD = frozenset(  # <before> is replaced with <after>
-    """replaced transformed turned converted changed become becomes removed demolished cleared filled felled disappear
-    disappears gives give there""".split()
+    (
+        "replaced",
+        "transformed",
+        "turned",
+        "converted",
+        "changed",
+        "become",
+        "becomes",
+        "removed",
+        "demolished",
+        "cleared",
+        "give",
+        "gives",
+        "make",
+        "makes",
+    )
 )
 BACKWARD = frozenset(  # <after> is built on <before>
-    """built constructed erected planted created formed laid sown dug appear appears replace replaces take takes
-    where""".split()
+    (
+        "built",
+        "constructed",
+        "erected",
+        "planted",
+        "created",
+        "appear",
+        "appears",
+        "instead",
+        "replace",
+        "replaces",
+        "take",
+        "takes",
+    )
 )
 
 _CLASS_OF = {form: name for name, nouns in NOUNS.items() for noun in nouns for form in (noun.one, noun.many) if form}

@@ -9,14 +9,13 @@ import inspect
 import json
 import logging
 import math
-import os
 import platform
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -33,8 +32,8 @@ from preprocess import Pair
 from . import checkpoint, data, weights
 from .captioner import Captioner
 from .data.dataset import PairDataset
-from .errors import CheckpointError, ConfigError, DataError
-from .metrics import score
+from .errors import CheckpointError, ConfigError
+from .metrics import NAMES, score, to_json, write_whole
 from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -53,8 +52,9 @@ def train(config: Mapping[str, Any], progress: bool = True) -> Path:
         progress: show a bar with step, loss, captions/s and the time left.
 
     Raises:
-        ConfigError: a value is out of range, the run's folder is taken, or a resumed run was configured otherwise.
+        ConfigError: a value is out of range, the run's folder is taken, or the data of a resumed run are others.
         DataError: the data set cannot be read.
+        CheckpointError: the disk is full, or the run to resume is damaged; the checkpoints stay as they were.
         WeightsUnavailableError: the backbone's weights cannot be had.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; everything up to the last step is saved.
     """
@@ -64,22 +64,23 @@ def train(config: Mapping[str, Any], progress: bool = True) -> Path:
     out = Path(config["out"])
     if not resume and (out / "last" / "config.json").exists():
         raise ConfigError(f"{out} already holds a run; go on with it by resume={out}, or give another out=")
-    source = weights.resolve(_backbone_name(config), str(config["backbone"]["weights"]))
+    _check(config)
+    # a resumed run has its weights from its checkpoint
+    source = None if resume else weights.resolve(_backbone_name(config), str(config["backbone"]["weights"]))
+    if source is not None:
+        weights.verify(source, _backbone_name(config), config["backbone"].get("options"))
 
     torch.manual_seed(config["seed"])
     device = _device(config["device"])
     sets = {split: _dataset(config, split) for split in ("train", "val")}
     vocabulary = _vocabulary(config, sets)
     model = _model(config, len(vocabulary), source).to(device)
-    if source is None:
+    if source is None and not resume:
         log.info("backbone %s: random initialisation", _backbone_name(config))
     run = _Run(config, out, model, vocabulary, sets, device, progress)
     if resume:
         run.restore(out / "last")
-    else:
-        _write_json(out / "config.json", dict(config))
-        _write_json(out / "versions.json", versions())
-    with _until_signalled() as stop:
+    with run.history(), _until_signalled() as stop:
         run.loop(stop)
     return out
 
@@ -107,47 +108,59 @@ class _Run:
         self.batches = _batches_per_epoch(len(self.train_set), config["batch"])
         self.steps = config["steps"] or config["epochs"] * self.batches
         self.optimiser = _optimiser(model, config)
-        self.step, self.best, self.misses = 0, -math.inf, 0
-        self.board = _board(out)
+        self.step, self.validated, self.best, self.misses = 0, 0, -math.inf, 0
         self.bf16 = config["precision"] == "bf16" or (config["precision"] == "auto" and device.type == "cuda")
 
     def loop(self, stop: Stop) -> None:
         """Train until the last step, until validation stops improving, or until ``stop()``."""
         every = self.config["validate_every"] or self.batches
-        bar = tqdm(
+        seen, started, mean_loss = 0, time.perf_counter(), None
+        with tqdm(
             total=self.steps,
             initial=self.step,
             desc="training",
             unit="step",
             disable=not self.progress,
             file=sys.stderr,
-        )
-        seen, started, mean_loss = 0, time.perf_counter(), None
-        while self.step < self.steps and self.misses <= self.config["patience"]:
-            pairs = self._pairs(self.step)
-            loss, captions = self._step(pairs)
-            self.step += 1
-            seen += captions
-            rate = seen / (time.perf_counter() - started)
-            if not math.isfinite(loss):
-                raise ConfigError(
-                    f"the loss is {loss} at step {self.step}; lower lr (now {self.config['lr']}) or raise warmup"
-                )
-            mean_loss = loss if mean_loss is None else 0.98 * mean_loss + 0.02 * loss
-            bar.set_postfix_str(f"loss {mean_loss:.3f}, {rate:.0f} captions/s", refresh=False)
-            bar.update()
-            self._log(
-                {"step": self.step, "loss": loss, "lr": self.optimiser.param_groups[0]["lr"], "captions_per_s": rate}
-            )
-            if stop():
-                self.save("last", training=True)
-                bar.close()
-                raise KeyboardInterrupt(f"stopped at step {self.step}; go on with resume={self.out}")
-            if self.step % every == 0 or self.step == self.steps:
-                paused = time.perf_counter()
-                self._validate(bar)
-                started += time.perf_counter() - paused
-        bar.close()
+        ) as bar:
+            while True:
+                due = self.step % every == 0 or self.step == self.steps
+                if due and self.validated < self.step:  # so too after a stop between the step and its validation
+                    paused = time.perf_counter()
+                    self._validate()
+                    started += time.perf_counter() - paused
+                if self.step >= self.steps or self.misses > self.config["patience"]:
+                    return
+                loss, captions = self._step(self._pairs(self.step))
+                self.step += 1
+                seen += captions
+                rate = seen / (time.perf_counter() - started)
+                mean_loss = loss if mean_loss is None else 0.98 * mean_loss + 0.02 * loss
+                bar.set_postfix_str(f"loss {mean_loss:.3f}, {rate:.0f} captions/s", refresh=False)
+                bar.update()
+                learning_rate = self.optimiser.param_groups[0]["lr"]
+                self._log({"step": self.step, "loss": loss, "lr": learning_rate, "captions_per_s": rate})
+                if stop():
+                    self.save("last", training=True)
+                    raise KeyboardInterrupt(f"stopped at step {self.step}; go on with resume={self.out}")
+
+    @contextmanager
+    def history(self) -> Iterator[None]:
+        """Keep the run's history: its configuration, and the rows up to the step at hand."""
+        path = self.out / "metrics.jsonl"
+        try:
+            if self.step == 0:
+                write_whole(self.out / "config.json", to_json(dict(self.config)))
+                write_whole(self.out / "versions.json", to_json(versions()))
+            write_whole(path, "".join(_history(path, self.step, self.validated)))
+        except OSError as error:
+            raise CheckpointError(f"the run cannot be written to {self.out}: {error}") from error
+        self.board = _board(self.out, self.step)
+        try:
+            yield
+        finally:
+            if self.board is not None:
+                self.board.close()
 
     def save(self, name: str, training: bool = False) -> None:
         """Write checkpoint ``name`` of the run."""
@@ -162,13 +175,15 @@ class _Run:
             "versions": versions(),
         }
         state = self.state() if training else None
-        checkpoint.save(self.out / name, self.model, self.vocabulary, content, training=state, tag=f"-{self.step:06d}")
+        checkpoint.save(self.out / name, self.model, self.vocabulary, content, training=state)
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs beside the weights: tensors and plain values only."""
         cuda = torch.cuda.get_rng_state() if self.device.type == "cuda" else None
         return {
             "step": self.step,
+            "validated": self.validated,
+            "pairs": len(self.train_set),
             "best": self.best,
             "misses": self.misses,
             "optimiser": self.optimiser.state_dict(),
@@ -179,8 +194,16 @@ class _Run:
     def restore(self, folder: Path) -> None:
         """Continue from the checkpoint in ``folder``."""
         state = checkpoint.load_training(folder)
-        self.model.load_state_dict(checkpoint.load(folder)[0].state_dict())
-        self.step, self.best, self.misses = state["step"], state["best"], state["misses"]
+        model, vocabulary, _ = checkpoint.load(folder)
+        if vocabulary.words != self.vocabulary.words or state["pairs"] != len(self.train_set):
+            raise ConfigError(
+                f"the data are not those that {self.out} was trained on: {len(self.train_set)} pairs and "
+                f"{len(self.vocabulary)} words, {state['pairs']} and {len(vocabulary)} before; restore them, or start "
+                "a new run"
+            )
+        self.model.load_state_dict(model.state_dict())
+        self.step, self.validated = state["step"], state["validated"]
+        self.best, self.misses = state["best"], state["misses"]
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None and self.device.type == "cuda":
@@ -214,8 +237,13 @@ class _Run:
             ]
             loss = torch.stack(losses).sum() / sum(len(c) - 1 for i in pairs for c in self.captions[i])
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
+        if not (loss.isfinite() and norm.isfinite()):  # before it reaches the weights
+            raise ConfigError(
+                f"the loss is {loss:g} and its gradient {norm:g} at step {self.step + 1}; "
+                f"lower lr (now {self.config['lr']}) or raise warmup (now {self.config['warmup']})"
+            )
         self.optimiser.step()
         return loss.item(), sum(len(self.captions[i]) for i in pairs)
 
@@ -227,7 +255,7 @@ class _Run:
         for rows in filter(None, (order[:half], order[half:])):
             yield torch.tensor(rows, device=self.device), _pad([captions[b] for b in rows]).to(self.device)
 
-    def _validate(self, bar: Any) -> None:
+    def _validate(self) -> None:
         """Caption the validation pairs, keep the best checkpoint, count how long nothing improved."""
         examples = self.val_set.examples
         captioner = Captioner(self.model.eval(), self.vocabulary, {"size": self.config["data"]["size"]})
@@ -238,10 +266,10 @@ class _Run:
                 said[examples[i].id] = caption.text
         corpus = score({e.id: e.captions for e in examples}, said)["corpus"]
         name = self.config["score"]
-        if name not in corpus:
-            raise ConfigError(f"score={name} is not a score; expected one of: {', '.join(corpus)}")
+        self.validated = self.step
         self._log({"step": self.step, "validation": corpus})
-        bar.write(f"step {self.step}: validation {name} {corpus[name]:.3f}", file=sys.stderr)
+        if self.progress:
+            tqdm.write(f"step {self.step}: validation {name} {corpus[name]:.3f}", file=sys.stderr)
         if corpus[name] > self.best:
             self.best, self.misses = corpus[name], 0
             self.save("best")
@@ -250,8 +278,13 @@ class _Run:
         self.save("last", training=True)
 
     def _log(self, row: Mapping[str, Any]) -> None:
-        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise CheckpointError(
+                f"the history of {self.out} cannot be written: {error}; go on with resume={self.out} once it can"
+            ) from error
         if self.board is not None:
             for name, value in {**row, **row.get("validation", {})}.items():
                 if isinstance(value, int | float) and name != "step":
@@ -267,10 +300,9 @@ def schedule(step: int, warmup: int, steps: int) -> float:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers of a run depend on."""
-    names = ("changecap", "torch", "torchvision", "timm", "numpy", "safetensors")
-    return {"python": platform.python_version(), "machine": platform.platform()} | {
-        n: metadata.version(n) for n in names
-    }
+    names = ("changecap", "torchvision", "timm", "numpy", "safetensors")
+    here = {"python": platform.python_version(), "machine": platform.platform(), "torch": torch.__version__}
+    return here | {name: metadata.version(name) for name in names}
 
 
 def _resumed(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,7 +314,33 @@ def _resumed(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError(f"no run to resume in {folder}: it has no config.json") from None
     except ValueError as error:
         raise CheckpointError(f"{path} is broken: {error}") from error
-    return {**stored, "out": str(folder), "resume": str(folder), "device": config["device"]}
+    if not isinstance(stored, dict) or "steps" not in stored:
+        raise CheckpointError(f"{path} is not that of a run; resume=RUN wants the folder that holds best and last")
+    return {**stored, "out": str(folder), "resume": str(folder), "device": config.get("device", stored["device"])}
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Refuse, before any work is done, what would otherwise fail late or be taken for something else."""
+    choices = {
+        "score": NAMES,
+        "inputs": ("rgb", "maps", "both"),
+        "precision": ("auto", "bf16", "fp32"),
+        "vocabulary_splits": ("train", "all"),
+    }
+    for key, allowed in choices.items():
+        if config[key] not in allowed:
+            raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {config[key]!r}")
+    least = {"batch": 1, "lr": 0, "clip": 0, "warmup": 0, "patience": 0, "workers": 1, "min_count": 1, "seed": 0}
+    numbers = {key: config[key] for key in least} | {"data.size": config["data"]["size"]}
+    for key, value in numbers.items():
+        if not (isinstance(value, int | float) and value >= least.get(key, 1)):
+            raise ConfigError(f"{key} must be a number of at least {least.get(key, 1)}, got {value!r}")
+    if not (config["steps"] or config["epochs"]):
+        raise ConfigError("nothing to train: give steps or epochs")
+    try:
+        zoo.model_class(config["model"]["name"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _dataset(config: Mapping[str, Any], split: str) -> PairDataset:
@@ -294,9 +352,7 @@ def _vocabulary(config: Mapping[str, Any], sets: Mapping[str, PairDataset]) -> V
     """Words of the training split, or of all splits as the authors do (``vocabulary_splits=all``)."""
     examples = list(sets["train"].examples)
     if config["vocabulary_splits"] == "all":
-        with suppress(DataError):  # a data set without a test split has no words there
-            examples += _dataset(config, "test").examples
-        examples += sets["val"].examples
+        examples += [*sets["val"].examples, *_dataset(config, "test").examples]
     return Vocabulary.build((c for e in examples for c in e.captions), config["min_count"])
 
 
@@ -319,7 +375,10 @@ def _model(config: Mapping[str, Any], vocab: int, source: Path | None) -> zoo.Ca
     arguments = {**_model_arguments(config), "vocab": vocab}
     if source is not None:
         arguments["backbone"] = {**arguments.get("backbone", {}), "weights": str(source)}
-    return zoo.create_model(**arguments)
+    try:
+        return zoo.create_model(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model {config['model']['name']!r} cannot be built: {error}") from error
 
 
 def _optimiser(model: zoo.Captioner, config: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -370,23 +429,32 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device={name}, but no CUDA device is to be seen here; use device=cpu")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
 
 
-def _board(out: Path) -> Any:
+def _board(out: Path, step: int) -> Any:
     """A TensorBoard writer where TensorBoard is installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(out / "tensorboard")
+    return SummaryWriter(out / "tensorboard", purge_step=step + 1)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(fresh, path)
+def _history(path: Path, step: int, validated: int) -> Iterator[str]:
+    """Lines of the metrics in ``path`` up to the step that was saved; a run that was killed has written more."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+        except ValueError:  # torn while it was written
+            continue
+        if row["step"] <= (validated if "validation" in row else step):
+            yield line
 
 
 @contextmanager

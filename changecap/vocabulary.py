@@ -63,7 +63,10 @@ class Vocabulary:
         """Write the words as a JSON list, atomically."""
         fresh = path.with_name(path.name + ".part")
         try:
-            fresh.write_text(json.dumps(self.words, ensure_ascii=False, indent=0), encoding="utf-8")
+            with fresh.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(self.words, ensure_ascii=False, indent=0))
+                file.flush()
+                os.fsync(file.fileno())  # a renamed file is never an empty one
             os.replace(fresh, path)
         finally:
             fresh.unlink(missing_ok=True)
@@ -73,10 +76,12 @@ class Vocabulary:
         """Read what :meth:`save` wrote.
 
         Raises:
-            DataError: the file is not a list of words that begins with the special ones.
+            DataError: the file is missing, or not a list of words that begins with the special ones.
         """
         try:
             words = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"no vocabulary at {path}; a checkpoint is a whole folder, copy all of it") from None
         except ValueError as error:
             raise DataError(f"{path} is not a vocabulary: {error}") from error
         if not isinstance(words, list) or not all(isinstance(w, str) for w in words):

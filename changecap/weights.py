@@ -1,17 +1,25 @@
 """Where the weights of a backbone come from, settled before anything else is built."""
 
+import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
+from textwrap import shorten
+from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 
 from .errors import WeightsUnavailableError
 
-PATIENCE = 1.5  # seconds to wait for the hub to answer at all; its own client retries for most of a minute
+PATIENCE = 1.5  # seconds to wait for a host to answer at all; the hub's own client retries for most of a minute
+_NAMES = ("model.safetensors", "pytorch_model.bin")  # of timm's files on the hub, now and formerly
 
 
 def resolve(backbone: str, weights: str) -> Path | None:
@@ -33,52 +41,96 @@ def resolve(backbone: str, weights: str) -> Path | None:
     if weights != "pretrained":
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise _unavailable(backbone, f"the file {path}, which does not exist", "")
+            raise _unavailable(backbone, f"{path}, which is no file", "")
         return path
     published = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
-    if published is None or not (published.hf_hub_id or published.url):
+    repository, url = (str(published.hf_hub_id or ""), str(published.url or "")) if published else ("", "")
+    if not (repository or url):
         raise _unavailable(backbone, "timm, which publishes no weights for it", "")
-    if published.hf_hub_id:
-        return _from_hub(backbone, str(published.hf_hub_id), published.hf_hub_filename or "model.safetensors")
-    return _from_url(backbone, str(published.url))
-
-
-def _from_hub(backbone: str, repository: str, name: str) -> Path:
-    cached = try_to_load_from_cache(repository, name)
-    if isinstance(cached, str):
-        return Path(cached)
-    where = f"{repository} on the hub ({name})"
-    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
-        raise _unavailable(backbone, f"{where}, which cannot be reached", constants.HF_HUB_CACHE)
-    try:
-        return Path(hf_hub_download(repository, name))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise _unavailable(backbone, f"{where}: {error}", constants.HF_HUB_CACHE) from error
-
-
-def _from_url(backbone: str, url: str) -> Path:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / Path(urlsplit(url).path).name
-    if path.is_file():
+    cache = os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE
+    for name in _NAMES if repository else ():
+        if isinstance(cached := try_to_load_from_cache(repository, name, cache_dir=cache), str):
+            return Path(cached)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+    if url and path.is_file():
         return path
-    if not _answers(url):
-        raise _unavailable(backbone, f"{url}, which cannot be reached", str(folder))
+    return _from_hub(backbone, repository, cache) if repository else _from_url(backbone, url, path)
+
+
+def verify(weights: Path, name: str, options: Mapping[str, Any] | None = None) -> None:
+    """Check that the file ``weights`` fills the backbone ``name``, classifier apart.
+
+    timm leaves at random what a file lacks. Built twice from it, such a part differs from one time to the other.
+
+    Args:
+        weights: as :func:`resolve` found it.
+        name: a timm model.
+        options: further keyword arguments of that model.
+
+    Raises:
+        WeightsUnavailableError: the file cannot be read, has other shapes, or leaves weights at random.
+    """
+    states = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            try:
+                model = timm.create_model(
+                    name,
+                    features_only=True,
+                    pretrained=True,
+                    pretrained_cfg_overlay={"file": str(weights)},
+                    **(options or {}),
+                )
+            except (RuntimeError, KeyError, TypeError, ValueError, OSError, SafetensorError, UnpicklingError) as error:
+                reason = shorten(str(error), 400)  # torch lists every weight
+                raise WeightsUnavailableError(f"{weights} does not fit the backbone {name!r}: {reason}") from error
+            states.append({key: value for key, value in model.state_dict().items() if value.ndim > 1})
+    left = [key for key, value in states[0].items() if not value.equal(states[1][key])]
+    if left:
+        raise WeightsUnavailableError(
+            f"{weights} does not fit the backbone {name!r}: it lacks {len(left)} of {len(states[0])} weights, "
+            f"{left[0]} first; give the weights of a {name}, or train from scratch with backbone.weights=none"
+        )
+
+
+def _from_hub(backbone: str, repository: str, cache: str) -> Path:
+    where = f"{repository} on the hub ({_NAMES[0]})"
+    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
+        raise _unavailable(backbone, f"{where}, which cannot be reached", cache)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        return Path(hf_hub_download(repository, _NAMES[0], cache_dir=cache))
+    except Exception as error:  # whatever the hub's client of the day throws, the weights are not to be had
+        raise _unavailable(backbone, f"{where}: {error}", cache) from error
+
+
+def _from_url(backbone: str, url: str, path: Path) -> Path:
+    if not _answers(url):
+        raise _unavailable(backbone, f"{url}, which cannot be reached", str(path.parent))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path))
     except OSError as error:
-        raise _unavailable(backbone, f"{url}: {error}", str(folder)) from error
+        raise _unavailable(backbone, f"{url}: {error}", str(path.parent)) from error
     return path
 
 
 def _answers(url: str) -> bool:
-    """Whether the host of ``url`` takes a connection within :data:`PATIENCE`."""
-    parts = urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or 443), timeout=PATIENCE).close()
-    except OSError:
-        return False
-    return True
+    """Whether the host of ``url``, or the proxy on the way to it, takes a connection within :data:`PATIENCE`."""
+    parts = urlsplit(getproxies().get(urlsplit(url).scheme, url))
+    answered = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 443), timeout=PATIENCE).close()
+        except OSError:
+            return
+        answered.append(True)
+
+    attempt = Thread(target=connect, daemon=True)  # looking up a name knows no timeout of its own
+    attempt.start()
+    attempt.join(PATIENCE)
+    return bool(answered)
 
 
 def _unavailable(backbone: str, tried: str, cache: str) -> WeightsUnavailableError:

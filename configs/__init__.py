@@ -1,0 +1,1 @@
+"""Faces of the verbs: keys, defaults and, in the comments, their help."""

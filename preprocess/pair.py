@@ -49,8 +49,8 @@ class Pair(NamedTuple):
         """Images bilinear with antialiasing, maps by nearest neighbour, to ``size`` x ``size`` pixels."""
         if self.a.shape[-2:] == (size, size):
             return self
-        maps = (None if m is None else _resize_map(m, size) for m in (self.sem_a, self.sem_b))
-        return Pair(_resize_image(self.a, size), _resize_image(self.b, size), *maps)
+        sem_a, sem_b = (None if m is None else _resize_map(m, size) for m in (self.sem_a, self.sem_b))
+        return Pair(_resize_image(self.a, size), _resize_image(self.b, size), sem_a, sem_b)
 
     def unsqueeze(self) -> "Pair":
         """A batch of this one sample."""
@@ -60,7 +60,7 @@ class Pair(NamedTuple):
     def stack(pairs: Sequence["Pair"]) -> "Pair":
         """Samples of one size as a batch."""
         columns = zip(*pairs, strict=True)
-        return Pair(*(None if column[0] is None else torch.stack(column) for column in columns))
+        return Pair(*(None if column[0] is None else torch.stack(column) for column in columns))  # type: ignore[arg-type]
 
 
 def _resize_image(x: Tensor, size: int) -> Tensor:

@@ -1,12 +1,15 @@
 """Data sets: files in, pairs with their captions out. One reader per format, one dataset class for all."""
 
+import json
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from .dataset import Example, PairDataset
 
-__all__ = ["READERS", "Example", "PairDataset", "load"]
+__all__ = ["READERS", "Example", "PairDataset", "ensure", "load"]
 
 READERS = {"second_cc": "second_cc"}  # data.name -> module with read(root, split, maps)
 
@@ -24,3 +27,39 @@ def load(
         raise ConfigError(f"unknown data set format data.name={name!r}, expected one of: {', '.join(READERS)}")
     read = import_module(f".{READERS[name]}", __name__).read
     return PairDataset(read(Path(root), split, maps), split, size, maps, palette)
+
+
+def ensure(data: Mapping[str, Any], progress: bool = True) -> None:
+    """Write the simulated data set that ``data`` describes, unless it is there; data without ``synth`` are let alone.
+
+    Args:
+        data: ``root``, and in ``synth`` the arguments of :func:`changecap.data.synthetic.write`.
+        progress: show a bar.
+
+    Raises:
+        ConfigError: the folder holds something else, or data simulated with other numbers.
+        DataError: its record is broken, or the numbers do not fit together.
+    """
+    if not (numbers := data.get("synth")):
+        return
+    from .synthetic import PARAMETERS, parameters_of, write
+
+    root = Path(data["root"])
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        write(root, **numbers, progress=progress)
+        return
+    record, wanted = root / PARAMETERS, parameters_of(**numbers)
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(
+            f"{root} is there and was not simulated, it has no {PARAMETERS}; "
+            "read it with data=second_cc, or give another data.root"
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{record} is broken: {error}; remove {root}, and it will be simulated anew") from error
+    if found != wanted:
+        raise ConfigError(
+            f"{root} was simulated with {found}, and {wanted} is asked for; "
+            "give another data.root, or remove the folder, and it will be simulated anew"
+        )

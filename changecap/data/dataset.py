@@ -162,11 +162,13 @@ def _open(path: Path, what: str) -> np.ndarray:
                 )
             if image.mode not in ("RGB", "RGBA", "P", "L"):
                 raise DataError(f"{path} is an image of mode {image.mode}; convert it to 8-bit RGB")
+            image.info.pop("transparency", None)  # PIL warns of it; the colours count, seen through or not
             # a copy: what PIL hands out is read-only
             return np.array(image.convert("RGB"))
     except FileNotFoundError:
         raise DataError(f"no {what} at {path}; is data.root right, and the download complete?") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path} cannot be read as a {what}: {error}; copy or download it anew") from error
+        article = "an" if what == "image" else "a"
+        raise DataError(f"{path} cannot be read as {article} {what}: {error}; copy or download it anew") from error

@@ -35,6 +35,8 @@ def read(root: Path, split: str, maps: bool = True) -> list[Example]:
             name = image["filename"]
             captions = tuple(_caption(s) for s in image["sentences"])
             flag = image.get("changeflag")
+            if not isinstance(name, str) or flag not in (None, 0, 1):
+                raise TypeError(f"filename must be a text and changeflag 0 or 1, got {name!r} and {flag!r}")
             facts = tuple(map(Fact.from_json, image["facts"])) if "facts" in image else None
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{file}: entry {i} of images is not as SECOND-CC writes it: {error!r}") from error
@@ -69,6 +71,8 @@ def _images(file: Path) -> list[Mapping[str, Any]]:
 
 def _caption(sentence: Mapping[str, Any]) -> str:
     tokens = sentence.get("tokens")
+    if isinstance(tokens, str):  # else its letters would pass as words
+        raise TypeError(f"tokens must be a list of words, got {tokens!r}")
     return " ".join(tokenise(" ".join(tokens) if tokens else sentence["raw"]))
 
 

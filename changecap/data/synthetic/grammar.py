@@ -4,10 +4,13 @@ Every caption states every change of its pair, in reading order; :func:`changeca
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
 
 from ...facts import NOUNS, NUMBERS, PLACES, Fact
-from .draw import Draw
 
+T = TypeVar("T")
 CAPTIONS = 5  # a pair
 NO_CHANGE = (
     "the scene is the same as before",
@@ -17,110 +20,82 @@ NO_CHANGE = (
     "almost nothing is changed",
 )
 
-# {S} what was there, {T} what is there now, {P} where; "is/are"-like pairs agree with the noun named before the colon.
+# {S} what was there, {T} what is there now, {P} where; {S:is} agrees with {S}. The most usual first, see _usual().
 _TEMPLATES = (
-    "{S} {P} {S:is} replaced with {T}",
-    "{S} {P} {S:is} replaced by {T}",
-    "{S} {P} {S:is} transformed into {T}",
+    "{P} {S} {S:is} replaced with {T}",
     "{S} {P} {S:is} turned into {T}",
-    "{S} {S:is} converted into {T} {P}",
+    "{S} {P} {S:is} replaced by {T}",
+    "{P} {S} {S:becomes} {T}",
+    "{T} {T:takes} the place of {S} {P}",
+    "{S} {S:is} transformed into {T} {P}",
+    "{P} {T} {T:appears} instead of {S}",
+    "{S} {P} {S:makes} room for {T}",
     "{P} {S} {S:is} changed into {T}",
-    "{S} {P} {S:has} become {T}",
-    "{S} {P} {S:is} {gone} and {T} {T:appears}",
-    "{S} {P} {S:is} {gone} to make way for {T}",
-    "{S} {P} {S:gives} way to {T}",
-    "{S} {S:disappears} and {T} {T:is} {made} {P}",
-    "where {S} {S:was} {P} there {T:is} now {T}",
-    "{T} {T:is} {made} {on} {S} {P}",
-    "{T} {P} {T:is} {made} in place of {S}",
-    "{T} {T:appears} in place of {S} {P}",
+    "{S} {S:gives} way to {T} {P}",
     "{T} {T:replaces} {S} {P}",
-    "{P} {T} {T:takes} the place of {S}",
-    "there {T:is} now {T} where {S} {S:was} {P}",
+)
+_BUILT = (  # of what is built, not of what grows or flows
+    "{P} {T} {T:is} built on {S}",
+    "{T} {T:is} constructed on {S} {P}",
+    "{P} {T} {T:is} built in place of {S}",
 )
 _PLURAL = {
     "is": "are",
-    "was": "were",
-    "has": "have",
-    "appears": "appear",
+    "becomes": "become",
     "gives": "give",
-    "disappears": "disappear",
-    "replaces": "replace",
+    "makes": "make",
+    "appears": "appear",
     "takes": "take",
+    "replaces": "replace",
 }
-_MADE = {
-    "water": ("created", "dug"),
-    "ground": ("created", "formed"),
-    "low vegetation": ("planted", "sown"),
-    "tree": ("planted",),
-    "building": ("built", "constructed", "erected"),
-    "playground": ("built", "constructed", "laid out"),
-}
-_GONE = {
-    "water": ("removed", "filled"),
-    "ground": ("removed",),
-    "low vegetation": ("removed", "cleared"),
-    "tree": ("removed", "cleared", "felled"),
-    "building": ("removed", "demolished"),
-    "playground": ("removed", "demolished"),
-}
-_SCENE = ("scene", "stage")
+_SCENES = ("scene", "stage", "image")
+_OTHER_WORD = {"top": "upper", "bottom": "lower"}
 
 
-def captions(draw: Draw, facts: Sequence[Fact]) -> list[str]:
-    """Five captions of ``facts``: different wordings, or without facts the five no-change sentences, shuffled."""
+def captions(facts: Sequence[Fact], random: np.random.Generator) -> list[str]:
+    """Five captions of ``facts``, each drawn by itself; without facts the five no-change sentences, shuffled."""
     if not facts:
-        return draw.shuffled(NO_CHANGE)
-    said: list[str] = []
-    while len(said) < CAPTIONS:
-        sentence = say(draw, facts)
-        if sentence not in said:
-            said.append(sentence)
-    return said
+        return [NO_CHANGE[i] for i in random.permutation(len(NO_CHANGE))]
+    return [say(facts, random) for _ in range(CAPTIONS)]
 
 
-def say(draw: Draw, facts: Sequence[Fact]) -> str:
-    """One caption that states ``facts`` in reading order: top to bottom, left to right."""
-    ordered = sorted(facts, key=lambda fact: PLACES.index(fact.place))
-    sentence = _clause(draw, ordered[0])
-    for fact in ordered[1:]:
-        sentence += f" {draw.choice(('and', 'while'))} {_clause(draw, fact)}"
+def say(facts: Sequence[Fact], random: np.random.Generator) -> str:
+    """One caption that states ``facts`` (one or more) in reading order: top to bottom, left to right."""
+    first, *others = sorted(facts, key=lambda fact: PLACES.index(fact.place))
+    sentence = _clause(first, random)
+    for fact in others:
+        sentence += f" {_usual(('and', 'while'), random)} {_clause(fact, random)}"
     return sentence
 
 
-def _clause(draw: Draw, fact: Fact) -> str:
+def _usual(options: Sequence[T], random: np.random.Generator) -> T:
+    """One of ``options``, each half as frequent as the one before it, as people prefer some words to others."""
+    rank = int(random.geometric(0.5)) - 1
+    return options[rank % len(options)]
+
+
+def _clause(fact: Fact, random: np.random.Generator) -> str:
     number = fact.count or 1
-    before, s_many = _noun(draw, fact.source, number, known=True)
-    after, t_many = _noun(draw, fact.target, number, known=False)
-    words = {"{S}": before, "{T}": after, "{P}": _place(draw, fact.place)}
-    words["{made}"], words["{gone}"] = draw.choice(_MADE[fact.target]), draw.choice(_GONE[fact.source])
-    words["{on}"] = "on" if fact.source in ("ground", "low vegetation") else "in place of"
-    for one, many in _PLURAL.items():
-        words[f"{{S:{one}}}"], words[f"{{T:{one}}}"] = (many if s_many else one), (many if t_many else one)
-    return " ".join(words.get(word, word) for word in draw.choice(_TEMPLATES).split())
+    words = {"{P}": _place(fact.place, random)}
+    for role, name in (("S", fact.source), ("T", fact.target)):
+        noun = _usual(NOUNS[name], random)
+        several = bool(noun.many) and number > 1
+        words[f"{{{role}}}"] = f"{NUMBERS[number - 1]} {noun.many}" if several else f"{noun.article} {noun.one}".strip()
+        for one, many in _PLURAL.items():
+            words[f"{{{role}:{one}}}"] = many if several or noun.are else one
+    built = fact.target in ("building", "playground") and random.random() < 0.5
+    template = _usual(_BUILT if built else _TEMPLATES, random)
+    return " ".join(words.get(word, word) for word in template.split())
 
 
-def _noun(draw: Draw, name: str, number: int, known: bool) -> tuple[str, bool]:
-    """A phrase for class ``name``, and whether it is plural."""
-    noun = draw.choice(NOUNS[name])
-    if noun.many and number > 1:
-        return f"{draw.choice(('the ', '')) if known else ''}{NUMBERS[number - 1]} {noun.many}", True
-    article = draw.choice(("the", "the", noun.article)) if known else noun.article
-    if noun.many and article != "the" and draw.chance(0.3):
-        article = "one"
-    return f"{article} {noun.one}".strip(), noun.are
-
-
-def _place(draw: Draw, place: str) -> str:
-    scene = draw.choice(_SCENE)
+def _place(place: str, random: np.random.Generator) -> str:
+    scene = f"of the {_usual(_SCENES, random)}"
     if place == "middle":
-        return draw.choice((f"in the middle of the {scene}", f"in the center of the {scene}", "in the middle"))
-    words = place.split()
-    row = {"top": draw.choice(("top", "upper")), "bottom": draw.choice(("bottom", "lower"))}.get(words[0], "")
-    if len(words) == 2:
-        corner = f"{row} {words[1]}"
-        return draw.choice((f"in the {corner} corner of the {scene}", f"at the {corner} of the {scene}", f"at the {corner}"))
-    if row:
-        edge = words[0]
-        return draw.choice((f"at the {edge} of the {scene}", f"in the {row} part of the {scene}", f"at the {edge}"))
-    return draw.choice((f"on the {place} side of the {scene}", f"on the {place} of the {scene}", f"on the {place}"))
+        return f"in the {_usual(('middle', 'center'), random)} {scene}"
+    row, *side = place.split()
+    other = row in _OTHER_WORD and random.random() < 0.25
+    row = _OTHER_WORD[row] if other else row
+    if side:
+        corner = f"{row} {side[0]}"
+        return _usual((f"in the {corner} corner {scene}", f"at the {corner} {scene}", f"in the {corner}"), random)
+    return f"{_usual(('on', 'at'), random)} the {row} {'part' if other else 'side'} {scene}"

@@ -1,11 +1,16 @@
 """What stands where on both dates: geometry in a world of 256 x 256 units, no pixels.
 
-Nine parcels, one per cell of a 3 x 3 grid, are divided by warped borders, roads and perhaps a river. Most parcels hold a
-plot: an area of its own land cover, a group of buildings, or a sports ground. A change is a plot that differs between
-the dates; unchanged pairs have the same kinds of plots.
+Nine parcels, one per cell of a 3 x 3 grid, are divided by warped borders, roads and perhaps a river; neighbours of one
+land cover may be one field, and a parcel may be split in two. Most parcels hold a plot: an area of its own land cover,
+a group of buildings, or a sports ground. A change is a plot that differs between the dates; unchanged pairs have the
+same kinds of plots.
+
+The facts are drawn first and do not depend on what the scene looks like: the look may change, the captions stay.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import hypot
 
 import numpy as np
 
@@ -21,7 +26,10 @@ MAX_BUILDINGS = 5
 
 @dataclass(frozen=True)
 class Box:
-    """A building or a sports ground: an upright rectangle turned by ``angle`` (radians), in units."""
+    """A building or a sports ground: an upright rectangle turned by ``angle`` (radians), in units.
+
+    ``notch`` is the corner cut off an L-shaped building: where it begins along and across, in half sizes and signed.
+    """
 
     x: float
     y: float
@@ -30,6 +38,7 @@ class Box:
     angle: float
     style: int
     height: float = 0.0
+    notch: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,16 @@ class Plot:
     fill: int  # class of the area
     boxes: tuple[Box, ...] = ()
     kind: int = 0  # BUILDING, PLAYGROUND, or 0: nothing stands there
+
+
+@dataclass(frozen=True)
+class Split:
+    """The far side of a parcel that is cut by a line beyond its plot."""
+
+    angle: float  # of the line's normal, radians
+    offset: float  # of the line from the parcel's middle, units
+    cover: int
+    style: int
 
 
 @dataclass(frozen=True)
@@ -53,11 +72,26 @@ class Parcel:
     lobes: np.ndarray  # amplitude and phase of the outline's waves (3, 2)
     before: Plot | None = None
     after: Plot | None = None
+    rows: float = 0.0  # direction of the furrows, radians
+    square: bool = False  # a field rather than a blob
+    split: Split | None = None
+    drive: int | None = None  # the neighbour that an access road leads towards
 
     @property
     def changed(self) -> bool:
         """Whether the plot differs between the dates."""
         return self.before != self.after
+
+    @cached_property
+    def boxes(self) -> tuple[Box, ...]:
+        """What stands in the parcel on either date."""
+        return next((p.boxes for p in (self.before, self.after) if p and p.boxes), ())
+
+    @cached_property
+    def reach(self) -> float:
+        """How far the plot extends from the parcel's middle, units."""
+        corners = [hypot(b.x - self.x, b.y - self.y) + 0.5 * hypot(b.width, b.depth) for b in self.boxes]
+        return max([1.15 * self.radius if self.before else 12.0, *corners])
 
 
 @dataclass(frozen=True)
@@ -82,10 +116,12 @@ class Scene:
     parcels: tuple[Parcel, ...]
     warp: np.ndarray  # waves that bend the borders (2, 4, 4): kx, ky, phase, amplitude
     roads: np.ndarray  # half width of the road between parcels i and j, 0: none (9, 9)
-    river: np.ndarray | None  # direction, offset, half width, then two waves of the bank
+    hedges: np.ndarray  # half width of the hedge between parcels i and j, 0: none (9, 9)
+    river: np.ndarray | None  # direction (2), offset, half width, then the wave of its course (3)
     trees: np.ndarray  # single trees: x, y, radius (n, 3)
-    tint: np.ndarray  # per style a colour offset (styles, 3)
-    origin: np.ndarray  # where the textures are read from (4, 2)
+    cars: np.ndarray  # per date: which point of the roads in [0, 1), colour in [0, 1) (2, n, 2)
+    tint: np.ndarray  # colour offset of each parcel, its plot and its far side (27, 3)
+    origin: np.ndarray  # where the textures are read from (2,)
     lights: tuple[Light, Light]
     facts: tuple[Fact, ...] = field(default=())
 
@@ -108,15 +144,18 @@ def draw_scene(draw: np.random.Generator) -> Scene:
         elif i in order and draw.random() < 0.6:
             plot = _plot(parcel, int(draw.choice(STATES)), draw)
             parcels[i] = _with(parcel, plot, plot)
+    parcels, merged, roads, hedges = _landscape(parcels, draw)
     return Scene(
         parcels=tuple(parcels),
         warp=np.stack([_waves(4, 5.0, draw) for _ in range(2)]),
-        roads=_roads(draw),
-        river=river,
+        roads=roads,
+        hedges=hedges,
+        river=None if river is None or _floods(parcels, river) else river,
         trees=_trees(draw),
-        tint=draw.normal(0, 7, (8, 3)),
-        origin=draw.integers(0, 1 << 20, (4, 2)),
-        lights=(_light(draw), _light(draw)),
+        cars=draw.random((2, int(draw.integers(0, 9)), 2)),
+        tint=_tint(merged, draw),
+        origin=draw.integers(0, 1 << 20, 2),
+        lights=(_light(draw, still=True), _light(draw)),
         facts=tuple(facts),
     )
 
@@ -130,7 +169,7 @@ def _parcel(i: int, cover: int, draw: np.random.Generator) -> Parcel:
 
 
 def _with(parcel: Parcel, before: Plot, after: Plot) -> Parcel:
-    return Parcel(parcel.x, parcel.y, parcel.cover, parcel.style, parcel.radius, parcel.lobes, before, after)
+    return replace(parcel, before=before, after=after)
 
 
 def _change(parcel: Parcel, draw: np.random.Generator) -> tuple[Plot, Plot]:
@@ -207,27 +246,100 @@ def _river_distance(parcel: Parcel, river: np.ndarray) -> float:
     return float(abs(river_offset(np.array(parcel.x), np.array(parcel.y), river)) - river[3])
 
 
-def _roads(draw: np.random.Generator) -> np.ndarray:
-    """Half widths of roads along the borders of neighbouring parcels."""
-    widths = np.where(draw.random((9, 9)) < 0.55, draw.uniform(1.6, 3.2, (9, 9)), 0.0)
-    widths = np.triu(widths, 1)
-    return widths + widths.T
+def _floods(parcels: list[Parcel], river: np.ndarray) -> bool:
+    """Whether the river would run through what stands in a parcel."""
+    boxes = [box for parcel in parcels for box in parcel.boxes]
+    x, y, reach = (
+        np.array(v) for v in ([b.x for b in boxes], [b.y for b in boxes], [b.width + b.depth for b in boxes])
+    )
+    return bool((np.abs(river_offset(x, y, river)) < river[3] + reach / 2).any()) if boxes else False
+
+
+def _landscape(
+    parcels: list[Parcel], draw: np.random.Generator
+) -> tuple[list[Parcel], np.ndarray, np.ndarray, np.ndarray]:
+    """How the parcels lie in the land: the parcels; which of them are one field, the roads and hedges between them."""
+    chance = draw.random((5, 9))  # of square plots, splits, joining the left and the upper neighbour, access roads
+    rows, turns = draw.uniform(0, np.pi, 9).tolist(), draw.uniform(0, 2 * np.pi, 9).tolist()
+    covers, styles = draw.choice(OPEN, 9).tolist(), draw.integers(8, size=9).tolist()
+    own = [p.style for p in parcels]
+    merged = np.eye(9, dtype=bool)
+    for i, parcel in enumerate(parcels):
+        for share, j in ((chance[2, i], i - 1 if i % 3 else -1), (chance[3, i], i - 3)):
+            if j >= 0 and share < 0.75 and parcels[j].cover == parcel.cover:
+                field_of_both = merged[i] | merged[j]
+                merged[np.ix_(field_of_both, field_of_both)] = True
+                own[i], rows[i] = own[j], rows[j]
+    roads, hedges = _borders(parcels, merged, draw)
+    cut, angles = draw.random((3, 9, MAX_BUILDINGS)).tolist(), draw.integers(4, size=(9, MAX_BUILDINGS)).tolist()
+    shaped = []
+    for i, parcel in enumerate(parcels):
+        before, after = parcel.before, parcel.after
+        if before is not None and after is not None and BUILDING in (before.kind, after.kind):
+            boxes = tuple(map(_notched, parcel.boxes, angles[i], *(part[i] for part in cut)))
+            before, after = (replace(plot, boxes=boxes) if plot.boxes else plot for plot in (before, after))
+            drives = chance[4, i] < 0.9
+        else:
+            drives = before is None and chance[4, i] < 0.15
+        near = [j for j in range(9) if roads[i, j] > 0] if drives else []
+        split = chance[1, i] < 0.6 and parcel.reach < 38
+        shaped.append(
+            replace(
+                parcel,
+                before=before,
+                after=after,
+                style=own[i],
+                rows=rows[i],
+                square=bool(chance[0, i] < 0.5),
+                split=Split(turns[i], parcel.reach + 4, covers[i], styles[i]) if split else None,
+                drive=min(near, key=lambda j: hypot(parcels[j].x - parcel.x, parcels[j].y - parcel.y), default=None),
+            )
+        )
+    return shaped, merged, roads, hedges
+
+
+def _notched(box: Box, corner: int, chance: float, along: float, across: float) -> Box:
+    """Some of the buildings with one corner cut off."""
+    if chance > 0.4:
+        return box
+    signs = (1 - 2 * (corner % 2), 1 - 2 * (corner // 2))
+    return replace(box, notch=(signs[0] * (0.25 * along + 0.05), signs[1] * (0.25 * across + 0.05)))
+
+
+def _borders(parcels: list[Parcel], merged: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Half widths of the roads and of the hedges along the borders of neighbouring parcels."""
+    chance, width = draw.random((2, 9, 9))
+    x, y, reach = np.array([(p.x, p.y, p.reach) for p in parcels]).T
+    gap = np.hypot(x - x[:, None], y - y[:, None])
+    room = np.triu((gap > reach + reach[:, None] + 4) & ~merged)
+    roads = np.where(room & (chance < 0.5), 1.5 + 1.8 * width, 0)
+    hedges = np.where(room & (chance > 0.75), 1.2 + 1.2 * width, 0)
+    return roads + roads.T, hedges + hedges.T
+
+
+def _tint(merged: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Colour offsets, mostly of brightness; one field has one."""
+    tint = draw.normal(0, 7, (27, 1)) + draw.normal(0, 2, (27, 3))
+    tint[:9] = tint[merged.argmax(1)]
+    return tint
 
 
 def _trees(draw: np.random.Generator) -> np.ndarray:
-    count = int(draw.integers(6, 30))
-    return np.stack([*draw.uniform(0, WORLD, (2, count)), draw.uniform(1.8, 3.6, count)], axis=1)
+    count = int(draw.integers(10, 50))
+    return np.stack([*draw.uniform(0, WORLD, (2, count)), draw.uniform(1.6, 3.6, count)], axis=1)
 
 
-def _light(draw: np.random.Generator) -> Light:
+def _light(draw: np.random.Generator, still: bool = False) -> Light:
+    """One date's light; ``still``: the date that the maps lie on, seen without a shift."""
+    reach = 0.0 if still else 1.0
     return Light(
-        sun=draw.uniform(0, 2 * np.pi),
+        sun=draw.uniform(-1.0, 0.0) * np.pi,  # north is up and the sun in the south
         shadow=draw.uniform(0.5, 1.4),
-        gain=draw.uniform(0.85, 1.12) * draw.uniform(0.95, 1.05, 3),
+        gain=draw.uniform(0.86, 1.12) * draw.uniform(0.97, 1.03, 3),
         haze=draw.uniform(0, 0.22),
         haze_waves=_waves(2, 1.0, draw),
         season=draw.uniform(-1, 1),
-        shift=(draw.uniform(-1, 1), draw.uniform(-1, 1)),
+        shift=(draw.uniform(-reach, reach), draw.uniform(-reach, reach)),
         noise=draw.uniform(1.5, 4.0),
         noise_seed=int(draw.integers(1 << 31)),
     )

@@ -21,10 +21,15 @@ from ..second_cc import CAPTIONS
 from .grammar import captions
 from .render import render_pair
 
-VERSION = 1  # of the simulator; another version draws other pixels
+VERSION = 2  # of the simulator; another version draws other pixels
 PARAMETERS = "SYNTH.json"
 _WORDS = 1  # second stream of the pair's generator: wording is drawn apart from the scene
 _FOLDERS = ("rgb/A", "rgb/B", "sem/A", "sem/B")
+_BYTES = 4.4  # on disk per pixel of a pair: two images, two maps
+_PNG: dict[str, Any] = {
+    "compress_level": 1,
+    "compress_type": 3,
+}  # run lengths only: noise does not repeat, and maps hardly do else
 
 
 def write(
@@ -50,7 +55,7 @@ def write(
         progress: show a bar.
 
     Raises:
-        DataError: ``out`` is taken, or the numbers do not fit together.
+        DataError: ``out`` is taken or cannot be written, or the numbers do not fit together.
     """
     out = Path(out)
     val, test = (pairs // 10 if n is None else n for n in (val, test))
@@ -62,8 +67,11 @@ def write(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is there already; remove it, or give another out=")
     splits = ["train"] * (pairs - val - test) + ["val"] * val + ["test"] * test
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise DataError(f"{out} cannot be made: {error}; choose another out=") from error
     try:
         for split in set(splits):
             for folder in _FOLDERS:
@@ -75,8 +83,13 @@ def write(
         (part / PARAMETERS).write_text(json.dumps(parameters, indent=1), encoding="utf-8")
         part.chmod(0o755)
         part.replace(out)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise DataError(
+                f"writing {pairs} pairs of {size} pixels to {out} failed and left nothing behind: {error}; "
+                f"they take about {_BYTES * size * size * pairs / 1e6:,.0f} MB"
+            ) from error
         raise
     return out
 
@@ -111,11 +124,11 @@ def _one(index: int, split: str, part: Path, size: int, seed: int) -> dict[str, 
     for folder, picture in zip(_FOLDERS, pictures, strict=True):
         path = part / split / folder / name
         if picture.ndim == 3:
-            Image.fromarray(picture).save(path, compress_level=1)
+            Image.fromarray(picture).save(path, **_PNG)
         else:
             image = Image.fromarray(picture)
             image.putpalette(PALETTE.tobytes())
-            image.save(path, compress_level=1)
+            image.save(path, **_PNG)
     sentences = captions(facts, np.random.default_rng([seed, index, _WORDS]))
     return {
         "split": split,
