@@ -36,6 +36,15 @@ $(READY): setup.cfg pyproject.toml constraints.txt constraints-torch.txt
 	fi
 	@touch $@
 
+# A run is made anew each time; the simulated data set is kept in data/synth.
+demo: $(READY)
+	@rm -rf $(DEMO)
+	$(BIN)/changecap train experiment=demo out=$(DEMO)
+	$(BIN)/changecap evaluate checkpoint=$(DEMO)
+	@pair=data/synth/test && name=$$(ls $$pair/rgb/A | head -n 1) && echo && echo "one pair, $$name:" && \
+		$(BIN)/changecap caption checkpoint=$(DEMO) a=$$pair/rgb/A/$$name b=$$pair/rgb/B/$$name \
+			sem_a=$$pair/sem/A/$$name sem_b=$$pair/sem/B/$$name
+
 test: $(READY)
 	$(BIN)/python -m pytest
 

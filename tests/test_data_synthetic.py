@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 from collections import Counter
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,12 +12,11 @@ from changecap import baselines, data
 from changecap.data.synthetic import PARAMETERS, render_pair, write
 from changecap.data.synthetic.grammar import NO_CHANGE, captions
 from changecap.data.synthetic.scene import BUILDING, PLAYGROUND, draw_scene
-from changecap.data.synthetic.write import _one
 from changecap.errors import DataError
 from changecap.facts import CLASSES, PLACES, parse
 from changecap.metrics.facts import fact_scores
 
-WRITE = "changecap.data.synthetic.write._one"
+WRITING = import_module("changecap.data.synthetic.write")  # the name alone is the function
 SPLITS = ("train", "val", "test")
 
 
@@ -103,9 +103,9 @@ def test_more_pairs_and_processes_change_no_pair(root, tmp_path):
 @pytest.mark.parametrize(
     ("index", "size", "expected"),
     [
-        (1, 64, "x"),
-        (1, 256, "x"),
-        (5, 100, "x"),
+        (1, 64, "c8852ab24f34d18f"),
+        (1, 256, "127a649c6912df54"),
+        (5, 100, "1a498ac162aa9eb0"),
     ],
 )
 def test_the_same_seed_gives_the_same_pixels_on_every_machine(index, size, expected):
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_pixels_on_every_machine(index, size, expec
 def test_the_same_seed_gives_the_same_facts_and_captions_on_every_machine():
     said = [captions(facts_of(0, i), np.random.default_rng([0, i, 1])) for i in range(100)]
     entries = [[fact.to_json() for fact in facts_of(0, i)] for i in range(100)]
-    assert hashlib.sha256(json.dumps([entries, said]).encode()).hexdigest()[:16] == "FACTPIN"
+    assert hashlib.sha256(json.dumps([entries, said]).encode()).hexdigest()[:16] == "debbc512a5a9bcd3"
 
 
 @pytest.mark.parametrize("size", [64, 100, 128])
@@ -194,7 +194,7 @@ def test_unchanged_pairs_have_blank_maps():
 
 
 def regions(sem_a, sem_b, facts):
-    """The connected areas of each fact: their sizes and middles, given to the nearest cell of the same kind of change."""
+    """The connected areas of each fact, sizes and middles: each goes to the nearest cell with its kind of change."""
     found = {fact: [] for fact in facts}
     centre = {fact: (np.array(divmod(PLACES.index(fact.place), 3)) + 0.5) * len(sem_a) / 3 for fact in facts}
     for source, target in {(fact.source, fact.target) for fact in facts}:
@@ -299,17 +299,19 @@ def test_an_empty_folder_is_filled(tmp_path):
 @pytest.mark.parametrize(
     ("raised", "seen", "message"),
     [
-        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
         (OSError(errno.ENOSPC, "No space left on device"), DataError, "No space left on device.*MB"),
     ],
 )
 def test_what_breaks_off_leaves_nothing_behind(raised, seen, message, tmp_path, monkeypatch):
+    one = WRITING._one
+
     def stop(index, split, **arguments):
         if index == 3:
             raise raised
-        return _one(index, split, **arguments)
+        return one(index, split, **arguments)
 
-    monkeypatch.setattr(WRITE, stop)
+    monkeypatch.setattr(WRITING, "_one", stop)
     with pytest.raises(seen, match=message):
         write(tmp_path / "data", 6, size=32, workers=1, progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -326,14 +328,14 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
 
 @pytest.mark.slow
 def test_the_nearest_training_pair_does_not_give_the_captions_away(tmp_path):
-    # 1500 training pairs keep this within a minute. More of them come nearer: benchmarks/synth.py looks among 4000,
-    # and the gap from these figures to the bounds is what those 2500 may add.
+    # More pairs come nearer: benchmarks/synth.py looks among 4000, this among 1500, which are made within a minute.
+    # The bounds therefore lie below those that hold for 4000: .50 and .65 by images, .85 by maps.
     root = write(tmp_path / "data", 1800, size=64, seed=0, val=0, test=300, workers=2, progress=False)
     train, test = (data.load("second_cc", root, split) for split in ("train", "test"))
     said = baselines.nearest(train, test, maps=True)
     truth = {example.id: example.facts for example in test.examples}
     rgb, maps = (fact_scores(said[f"nearest_{by}"], truth) for by in ("rgb", "maps"))
-    assert rgb["facts"] <= 0.45
-    assert rgb["place"] <= 0.60
-    assert maps["facts"] <= 0.80
+    assert rgb["facts"] <= 0.25
+    assert rgb["place"] <= 0.25
+    assert maps["facts"] <= 0.65
     assert maps["facts"] > rgb["facts"]  # the lookup works at all

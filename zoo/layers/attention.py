@@ -17,7 +17,8 @@ class Attention(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.project = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
-        nn.init.xavier_uniform_(self.project.weight)
+        for part in self.project.weight.data.chunk(3):  # each for itself: as one matrix they would start smaller
+            nn.init.xavier_uniform_(part)
         nn.init.zeros_(self.project.bias)
         nn.init.zeros_(self.out.bias)
 

@@ -24,14 +24,12 @@ NO_CHANGE = (
 _TEMPLATES = (
     "{P} {S} {S:is} replaced with {T}",
     "{S} {P} {S:is} turned into {T}",
-    "{S} {P} {S:is} replaced by {T}",
     "{P} {S} {S:becomes} {T}",
-    "{T} {T:takes} the place of {S} {P}",
     "{S} {S:is} transformed into {T} {P}",
+    "{T} {T:takes} the place of {S} {P}",
+    "{P} {S} {S:makes} room for {T}",
     "{P} {T} {T:appears} instead of {S}",
-    "{S} {P} {S:makes} room for {T}",
-    "{P} {S} {S:is} changed into {T}",
-    "{S} {S:gives} way to {T} {P}",
+    "{S} {P} {S:is} changed into {T}",
     "{T} {T:replaces} {S} {P}",
 )
 _BUILT = (  # of what is built, not of what grows or flows
@@ -91,11 +89,9 @@ def _clause(fact: Fact, random: np.random.Generator) -> str:
 def _place(place: str, random: np.random.Generator) -> str:
     scene = f"of the {_usual(_SCENES, random)}"
     if place == "middle":
-        return f"in the {_usual(('middle', 'center'), random)} {scene}"
+        return _usual(("in the middle", f"in the middle {scene}", f"in the center {scene}"), random)
     row, *side = place.split()
-    other = row in _OTHER_WORD and random.random() < 0.25
-    row = _OTHER_WORD[row] if other else row
+    other = " ".join([_OTHER_WORD.get(row, row), *side])
     if side:
-        corner = f"{row} {side[0]}"
-        return _usual((f"in the {corner} corner {scene}", f"at the {corner} {scene}", f"in the {corner}"), random)
-    return f"{_usual(('on', 'at'), random)} the {row} {'part' if other else 'side'} {scene}"
+        return _usual((f"in the {place} corner", f"at the {place} {scene}", f"in the {other} part {scene}"), random)
+    return _usual((f"on the {place} side", f"at the {place} {scene}", f"in the {other} part {scene}"), random)

@@ -32,7 +32,7 @@ from .things import LUSH, footprint, paint_cars, paint_court, paint_roofs, paint
 # Looks of the ground: colour, texture, strength of furrows (8-bit steps), and whether the season changes it.
 _LOOKS = (
     ((0, 0, 0), grain.PLAIN, 0, 0),
-    ((46, 74, 92), grain.WATER, 0, 0),
+    ((42, 78, 106), grain.WATER, 0, 0),
     ((176, 158, 122), grain.SAND, 0, 0),
     ((150, 140, 118), grain.STONE, 0, 0),
     ((154, 128, 94), grain.SOIL, 11, 0),

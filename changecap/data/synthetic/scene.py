@@ -21,6 +21,12 @@ CELL = WORLD / 3
 WATER, GROUND, LOW, TREE, BUILDING, PLAYGROUND = range(1, 7)
 OPEN = (GROUND, LOW, TREE)  # what can be built on, and what is left when buildings go
 STATES = (WATER, GROUND, LOW, TREE, BUILDING, BUILDING, BUILDING, PLAYGROUND)  # what a plot holds, by frequency
+# The changes that happen: from, to. Buildings are built and pulled down most of all.
+KINDS = (
+    (GROUND, BUILDING), (GROUND, BUILDING), (LOW, BUILDING), (LOW, BUILDING), (TREE, BUILDING), (BUILDING, GROUND),
+    (BUILDING, GROUND), (BUILDING, LOW), (GROUND, PLAYGROUND), (LOW, PLAYGROUND), (PLAYGROUND, GROUND), (LOW, GROUND),
+    (GROUND, LOW), (TREE, GROUND), (GROUND, TREE), (TREE, LOW), (WATER, GROUND), (GROUND, WATER), (LOW, WATER),
+)  # fmt: skip
 MAX_BUILDINGS = 5
 
 
@@ -174,14 +180,15 @@ def _with(parcel: Parcel, before: Plot, after: Plot) -> Parcel:
 
 def _change(parcel: Parcel, draw: np.random.Generator) -> tuple[Plot, Plot]:
     """Two different states of one plot; in half the cases one of them is the land cover around it."""
-    if draw.random() < 0.55:
-        empty = Plot(_fill(parcel, OPEN, draw))
-        kind = BUILDING if draw.random() < 0.75 else PLAYGROUND
-        full = Plot(empty.fill, _boxes(parcel, kind, draw), kind)
-        return (empty, full) if draw.random() < 0.6 else (full, empty)
-    first = _fill(parcel, (WATER, *OPEN), draw)
-    second = int(draw.choice([c for c in (WATER, *OPEN) if c != first]))
-    return (Plot(first), Plot(second)) if draw.random() < 0.5 else (Plot(second), Plot(first))
+    here = [kind for kind in KINDS if parcel.cover in kind]
+    kinds = here if draw.random() < 0.5 else list(KINDS)
+    source, target = kinds[int(draw.integers(len(kinds)))]
+    built = max(source, target)
+    if built not in (BUILDING, PLAYGROUND):
+        return Plot(source), Plot(target)
+    ground = min(source, target)
+    empty, full = Plot(ground), Plot(ground, _boxes(parcel, built, draw), built)
+    return (empty, full) if target == built else (full, empty)
 
 
 def _fill(parcel: Parcel, of: tuple[int, ...], draw: np.random.Generator) -> int:
@@ -209,8 +216,10 @@ def _boxes(parcel: Parcel, kind: int, draw: np.random.Generator) -> tuple[Box, .
     taken = draw.permutation(6)[:count] if count > 1 else draw.choice((1, 4), 1)
     across, along = draw.uniform(22, 25, 2)
     boxes = []
-    for k in sorted(int(t) for t in taken):
-        u, v = spots[k][0] * across + draw.uniform(-1, 1), spots[k][1] * along + draw.uniform(-1, 1)
+    chosen = [spots[int(k)] for k in sorted(taken)]
+    middle = np.mean(chosen, axis=0)  # the group stands round the parcel's middle
+    for u, v in np.subtract(chosen, middle) * (across, along):
+        u, v = u + draw.uniform(-1, 1), v + draw.uniform(-1, 1)
         width, depth = draw.uniform(12, 15, 2) if count > 1 else draw.uniform(13, 24, 2)
         own = style if draw.random() < 0.7 else int(draw.integers(7))
         x = parcel.x + u * np.cos(angle) - v * np.sin(angle)
@@ -335,10 +344,10 @@ def _light(draw: np.random.Generator, still: bool = False) -> Light:
     return Light(
         sun=draw.uniform(-1.0, 0.0) * np.pi,  # north is up and the sun in the south
         shadow=draw.uniform(0.5, 1.4),
-        gain=draw.uniform(0.86, 1.12) * draw.uniform(0.97, 1.03, 3),
-        haze=draw.uniform(0, 0.22),
+        gain=draw.uniform(0.92, 1.08) * draw.uniform(0.98, 1.02, 3),
+        haze=draw.uniform(0, 0.14),
         haze_waves=_waves(2, 1.0, draw),
-        season=draw.uniform(-1, 1),
+        season=draw.uniform(-0.7, 0.7),
         shift=(draw.uniform(-reach, reach), draw.uniform(-reach, reach)),
         noise=draw.uniform(1.5, 4.0),
         noise_seed=int(draw.integers(1 << 31)),

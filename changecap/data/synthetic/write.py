@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -26,10 +28,6 @@ PARAMETERS = "SYNTH.json"
 _WORDS = 1  # second stream of the pair's generator: wording is drawn apart from the scene
 _FOLDERS = ("rgb/A", "rgb/B", "sem/A", "sem/B")
 _BYTES = 4.4  # on disk per pixel of a pair: two images, two maps
-_PNG: dict[str, Any] = {
-    "compress_level": 1,
-    "compress_type": 3,
-}  # run lengths only: noise does not repeat, and maps hardly do else
 
 
 def write(
@@ -124,11 +122,11 @@ def _one(index: int, split: str, part: Path, size: int, seed: int) -> dict[str, 
     for folder, picture in zip(_FOLDERS, pictures, strict=True):
         path = part / split / folder / name
         if picture.ndim == 3:
-            Image.fromarray(picture).save(path, **_PNG)
+            path.write_bytes(_png(picture))
         else:
             image = Image.fromarray(picture)
             image.putpalette(PALETTE.tobytes())
-            image.save(path, **_PNG)
+            image.save(path, compress_level=1)
     sentences = captions(facts, np.random.default_rng([seed, index, _WORDS]))
     return {
         "split": split,
@@ -138,6 +136,29 @@ def _one(index: int, split: str, part: Path, size: int, seed: int) -> dict[str, 
         "sentences": [{"raw": s, "tokens": s.split(), "imgid": index} for s in sentences],
         "facts": [fact.to_json() for fact in facts],
     }
+
+
+def _png(image: np.ndarray) -> bytes:
+    """The file of ``image`` ``(H, W, 3)`` uint8, in half the time that Pillow takes.
+
+    Rows are stored as differences from the row above, and coded without a search for repetitions: noise has none.
+    """
+    height, width, _ = image.shape
+    pixels = image.reshape(height, -1)
+    rows = np.empty((height, 1 + pixels.shape[1]), np.uint8)
+    rows[:, 0] = 2  # the filter "up"
+    rows[0, 1:] = pixels[0]
+    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
+    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", deflate.compress(rows.tobytes()) + deflate.flush()),
+        (b"IEND", b""),
+    )
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def _number(entries: list[dict[str, Any]]) -> None:
