@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .data.dataset import Example, PairDataset
+from .data.dataset import PairDataset
+from .data.example import Example
 from .data.palette import PALETTE
 from .errors import DataError
 from .metrics import cider, ngrams, truth

@@ -24,6 +24,9 @@ from .vocabulary import Vocabulary
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 
 
+MAX_WORDS = 60  # of a caption, its end counted; a captioner built for fewer says fewer
+
+
 @dataclass(frozen=True)
 class Caption:
     """A sentence about a pair.
@@ -100,13 +103,14 @@ class Captioner:
         return captions if listed else captions[0]
 
     @torch.no_grad()
-    def caption(self, pair: Pair, beams: int = 1, max_words: int = 60) -> list[Caption]:
+    def caption(self, pair: Pair, beams: int = 1) -> list[Caption]:
         """Caption a batched ``pair`` (images ``(B, 3, H, W)``, maps ``(B, H, W)``), one answer per row."""
         device = next(self.model.parameters()).device
         a, b, sem_a, sem_b = pair.to(device).float()
         memory = self.model.encode(a, b, *(() if self.inputs == "rgb" else (sem_a, sem_b)))
         ids = {"start": self.vocabulary.start, "end": self.vocabulary.end}
-        return [self._caption(f.best()) for f in search(self.model, memory, **ids, beams=beams, max_words=max_words)]
+        longest = min(MAX_WORDS, self.model.max_words - 1)
+        return [self._caption(f.best()) for f in search(self.model, memory, **ids, beams=beams, max_words=longest)]
 
     def save(self, folder: str | Path) -> None:
         """Write model, vocabulary and configuration to ``folder``, for :func:`changecap.load`."""

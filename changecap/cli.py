@@ -119,12 +119,9 @@ def _fail(message: str, status: int, debug: bool) -> int:
 
 
 def _train(config: Config, given: set[str]) -> int:
-    from .data import ensure
     from .train import train
 
-    if config["resume"] is None:
-        ensure(config["data"])
-    else:
+    if config["resume"] is not None:
         if others := sorted(given - {"resume", "device"}):
             raise UsageError(f"resume goes on with the settings of its run; leave out {', '.join(others)}")
         config = {key: config[key] for key in given}
@@ -243,7 +240,7 @@ def _history(path: Path) -> list[Config] | None:
 
 
 def _device(config: Config) -> str:
-    from .train import _device as device
+    from .train import device_of as device
 
     return str(device(config["device"]))
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from . import baselines as degenerate
 from . import show
-from .data.dataset import Example, PairDataset
+from .data.dataset import PairDataset
+from .data.example import Example
 from .errors import DataError
 from .metrics import score, to_json, write_whole
 from .metrics.facts import fact_scores

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo import published
+from zoo.layers.attention import Attention
 
 from .decode import Found, search
 from .errors import DataError
@@ -41,7 +42,7 @@ def parity(fixture: Path) -> list[Check]:
 
     Raises:
         DataError: a file of the fixture is missing or broken.
-        ValueError: the weights hold keys or constructor arguments that the model has no place for.
+        DataError: or its weights hold keys, or its configuration arguments, that the model has no place for.
     """
     config = _json(fixture / "config.json")
     tensors = {name: _tensors(fixture / f"{name}.safetensors") for name in ("state", "inputs", "outputs")}
@@ -82,9 +83,14 @@ def as_json(checks: list[Check]) -> str:
 
 
 def _build(config: dict[str, Any], state: dict[str, Tensor]) -> zoo.Captioner:
-    name = config["model"]
-    model = zoo.create_model(name, **published.arguments(name, config["authors_arguments"], config["channels"]))
-    ours = published.convert(name, state)
+    try:
+        name = config["model"]
+        model = zoo.create_model(name, **published.arguments(name, config["authors_arguments"], config["channels"]))
+        ours = published.convert(name, state)
+    except KeyError as error:
+        raise DataError(f"config.json of the fixture lacks {error}") from error
+    except ValueError as error:
+        raise DataError(f"the fixture has no place in our model: {error}") from error
     missing, unexpected = model.load_state_dict(ours, strict=False)
     if missing or unexpected:
         raise DataError(f"state.safetensors does not fit {name}: missing {missing[:5]}, unexpected {unexpected[:5]}")
@@ -153,10 +159,10 @@ def _training(
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        elif hasattr(module, "dropout") and isinstance(module.dropout, float):
+        elif isinstance(module, Attention):
             module.dropout = 0.0
     loss = _loss(model(tokens, *maps), tokens, scored)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     checks = [_relative("train: loss", loss.item(), expected["loss"], LOSS)]
     names = published.rename(config["model"], [*expected["gradient_norm"], *expected["buffers_after"]])
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from preprocess.pair import Pair
 
-from .data.dataset import Example
+from .data.example import Example
 from .data.palette import PALETTE, to_rgb
 from .facts import CLASSES, Fact, parse
 from .metrics import write_whole

@@ -45,7 +45,8 @@ def train(config: Mapping[str, Any], progress: bool = True) -> Path:
     """Train the captioner that ``config`` describes and return the run's folder.
 
     The folder holds ``config.json`` (resolved), ``versions.json``, ``metrics.jsonl`` and the checkpoints ``best``
-    (highest validation score) and ``last`` (with the training state).
+    (highest validation score) and ``last`` (with the training state). A simulated data set that is not there yet is
+    written first.
 
     Args:
         config: the plain values of ``configs/train.yaml``.
@@ -70,8 +71,10 @@ def train(config: Mapping[str, Any], progress: bool = True) -> Path:
     if source is not None:
         weights.verify(source, _backbone_name(config), config["backbone"].get("options"))
 
+    data.ensure(config["data"], progress)
+
     torch.manual_seed(config["seed"])
-    device = _device(config["device"])
+    device = device_of(config["device"])
     sets = {split: _dataset(config, split) for split in ("train", "val")}
     vocabulary = _vocabulary(config, sets)
     model = _model(config, len(vocabulary), source).to(device)
@@ -424,7 +427,12 @@ def _inputs(pair: Pair, inputs: str) -> tuple[Tensor, ...]:
     return pair.a, pair.b, pair.sem_a, pair.sem_b
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is CUDA where there is one.
+
+    Raises:
+        ConfigError: CUDA is asked for and not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from changecap.data import Example, PairDataset
-from changecap.data.dataset import MAX_PIXELS, read_image, read_map
+from changecap.data import Example
+from changecap.data.dataset import MAX_PIXELS, PairDataset, read_image, read_map
 from changecap.data.palette import PALETTE
 from changecap.errors import DataError
 

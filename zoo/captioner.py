@@ -29,10 +29,12 @@ class State:
 class Captioner(nn.Module, ABC):
     """Maps a before/after pair to next-word logits.
 
-    ``inputs`` says what the model was built to see: ``"rgb"``, ``"maps"`` or ``"both"``.
+    ``inputs`` says what the model was built to see: ``"rgb"``, ``"maps"`` or ``"both"``; ``max_words`` is its longest
+    sentence, start and end counted.
     """
 
     inputs: str
+    max_words: int
 
     @abstractmethod
     def encode(self, a: Tensor, b: Tensor, sem_a: Tensor | None = None, sem_b: Tensor | None = None) -> Memory:

@@ -72,7 +72,8 @@ class MModalCC(Captioner):
             raise ValueError(f"inputs must be 'rgb', 'maps' or 'both', got {inputs!r}")
         if released and classes > len(PALETTE):
             raise ValueError(f"released=True paints maps with {len(PALETTE)} colours, got classes={classes}")
-        self.inputs, self.classes, self.released = inputs, classes, released
+        self.inputs, self.max_words = inputs, max_words
+        self.classes, self.released = classes, released
         trunk: dict[str, Any] = {"name": "resnet101", "stride": 16} | (
             {"normalise": "none", "pool": 14} if released else {}
         )

@@ -4,19 +4,22 @@ import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
-from .dataset import Example, PairDataset
+from .example import Example
 
-__all__ = ["READERS", "Example", "PairDataset", "ensure", "load"]
+if TYPE_CHECKING:
+    from .dataset import PairDataset
+
+__all__ = ["READERS", "Example", "ensure", "load"]
 
 READERS = {"second_cc": "second_cc"}  # data.name -> module with read(root, split, maps)
 
 
 def load(
     name: str, root: str | Path, split: str, size: int | None = None, maps: bool = True, palette: str = "strict"
-) -> PairDataset:
+) -> "PairDataset":
     """Split ``split`` of the data set in folder ``root``, which is laid out as format ``name``.
 
     Raises:
@@ -25,6 +28,8 @@ def load(
     """
     if name not in READERS:
         raise ConfigError(f"unknown data set format data.name={name!r}, expected one of: {', '.join(READERS)}")
+    from .dataset import PairDataset  # brings torch, which the simulator's processes do without
+
     read = import_module(f".{READERS[name]}", __name__).read
     return PairDataset(read(Path(root), split, maps), split, size, maps, palette)
 

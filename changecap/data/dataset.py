@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +14,12 @@ from tqdm import tqdm
 from preprocess import Pair
 
 from ..errors import DataError
-from ..facts import Fact
 from . import palette
+from .example import Example
 
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 64_000_000  # of one image; more is a scene, or a decompression bomb
-
-
-@dataclass(frozen=True)
-class Example:
-    """One pair: its files, its captions (words joined by one blank) and what is known of the change."""
-
-    id: str
-    a: Path
-    b: Path
-    sem_a: Path | None
-    sem_b: Path | None
-    captions: tuple[str, ...]
-    changed: bool | None
-    facts: tuple[Fact, ...] | None = None
 
 
 class PairDataset:

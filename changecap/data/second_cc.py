@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import DataError
 from ..facts import Fact
 from ..vocabulary import tokenise
-from .dataset import Example
+from .example import Example
 
 CAPTIONS = "SECOND-CC-AUG.json"
 SPLITS = {"restval": "train"}  # Karpathy's name for training images left over
