@@ -1,5 +1,7 @@
 """What every captioner of the zoo must keep, in the default and in the released mode."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -17,10 +19,15 @@ def build(name, **kwargs):
     return zoo.create_model(name, vocab=VOCAB, **small | {"backbone": backbone} | kwargs).eval()
 
 
-@pytest.fixture(params=[(n, released) for n in zoo.list_models() for released in (False, True)], ids=str)
+MODES = [{}, {"released": True}, {"pre_norm": True}]
+
+
+@pytest.fixture(params=[(n, mode) for n in zoo.list_models() for mode in MODES], ids=str)
 def model(request):
-    name, released = request.param
-    return build(name, released=released)
+    name, mode = request.param
+    model = build(name, **mode)
+    model.twin = lambda: build(name, **mode)
+    return model
 
 
 @pytest.fixture
@@ -53,8 +60,8 @@ def test_batch_neighbours_do_not_talk(model, pair, words):
 
 def test_every_parameter_gets_a_gradient(pair, words):
     for name in zoo.list_models():
-        for inputs in ("rgb", "maps", "both"):
-            model = build(name, inputs=inputs).train()
+        for inputs, pre_norm in itertools.product(("rgb", "maps", "both"), (False, True)):
+            model = build(name, inputs=inputs, pre_norm=pre_norm).train()
             for p in model.parameters():  # timm starts residual branches at exactly 0
                 p.data += 0.01 * torch.randn_like(p)
             model(words, *pair).square().mean().backward()
@@ -125,7 +132,7 @@ def test_bfloat16_autocast_runs(model, pair, words):
 
 
 def test_state_dict_makes_the_round_trip(model, pair, words):
-    twin = build(next(iter(zoo.list_models())), released=model.released)
+    twin = model.twin()
     for p in twin.parameters():
         torch.nn.init.zeros_(p)
     twin.load_state_dict(model.state_dict())

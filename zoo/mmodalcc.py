@@ -42,6 +42,8 @@ class MModalCC(Captioner):
         layers, decoder_layers, heads, dropout: as published.
         decoder_heads: of the decoder; as many as the encoder's when not given.
         max_words: longest sentence, start and end counted.
+        pre_norm: normalise what enters a sub-layer, not what leaves it as in the paper, and let the gates of both
+            memories start open; it learns in fewer steps (Xiong et al. 2020).
         released: as the authors' code runs, which their weights depend on (numbers of the quirk list in brackets):
             images are not normalised [1], layers run in parallel on the projected inputs [2], one block serves all
             eight crossings of a layer and one attention both memories of a decoder layer [3], both modalities share
@@ -65,11 +67,14 @@ class MModalCC(Captioner):
         decoder_heads: int | None = None,
         dropout: float = 0.5,
         max_words: int = 128,
+        pre_norm: bool = False,
         released: bool = False,
     ) -> None:
         super().__init__()
         if inputs not in ("rgb", "maps", "both"):
             raise ValueError(f"inputs must be 'rgb', 'maps' or 'both', got {inputs!r}")
+        if released and pre_norm:
+            raise ValueError("released=True is the authors' code, which normalises after: leave out pre_norm")
         if released and classes > len(PALETTE):
             raise ValueError(f"released=True paints maps with {len(PALETTE)} colours, got classes={classes}")
         self.inputs, self.max_words = inputs, max_words
@@ -93,7 +98,7 @@ class MModalCC(Captioner):
         self.backbones = nn.ModuleDict(backbones)
         side = next(iter(backbones.values())).grid(image_size)
         self.position = GridPosition(dim, side, side)
-        self.layers = nn.ModuleList(CrossLayer(dim, heads, dropout, released) for _ in range(layers))
+        self.layers = nn.ModuleList(CrossLayer(dim, heads, dropout, released, pre_norm) for _ in range(layers))
         self.fusions = nn.ModuleList(
             nn.ModuleList(Fusion(2 * dim) for _ in range(layers)) for _ in range(1 if released else 2)
         )
@@ -104,10 +109,11 @@ class MModalCC(Captioner):
         self.words = WordDecoder(
             vocab,
             2 * dim,
-            [GatedLayer(2 * dim, decoder_heads or heads, dropout, released) for _ in range(decoder_layers)],
+            [GatedLayer(2 * dim, decoder_heads or heads, dropout, released, pre_norm) for _ in range(decoder_layers)],
             dropout=dropout,
             embedding_dropout=0.1 if released else dropout,
             scale=not released,
+            norm=pre_norm,
             max_words=max_words,
         )
 
@@ -157,9 +163,9 @@ class MModalCC(Captioner):
 class CrossLayer(nn.Module):
     """CMCA, then difference attention, for both modalities and both dates."""
 
-    def __init__(self, dim: int, heads: int, dropout: float, shared: bool) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, shared: bool, pre_norm: bool) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(CrossBlock(dim, heads, dropout) for _ in range(1 if shared else 4))
+        self.blocks = nn.ModuleList(CrossBlock(dim, heads, dropout, pre_norm) for _ in range(1 if shared else 4))
 
     def forward(self, rgb: Dates, sem: Dates, place: Tensor | float) -> tuple[Dates, Dates]:
         """Both streams one layer further; ``place`` is what the differences are told of their position."""
@@ -170,10 +176,11 @@ class CrossLayer(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """One post-norm transformer block whose keys come from elsewhere."""
+    """One transformer block whose keys come from elsewhere."""
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, pre_norm: bool) -> None:
         super().__init__()
+        self.pre_norm = pre_norm
         self.attention = Attention(dim, heads, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.feed = feed_forward(dim, 4 * dim, dropout)
@@ -182,6 +189,10 @@ class CrossBlock(nn.Module):
     def forward(self, query: Dates, memory: Dates) -> Dates:
         """The dates of ``query``, each after asking its date of ``memory``; both in one pass."""
         x = torch.cat(query)  # (2B, N, d)
+        if self.pre_norm:
+            x = x + self.drop(self.attention(self.norm1(x), torch.cat(memory)))
+            a, b = (x + self.drop(self.feed(self.norm2(x)))).chunk(2)
+            return a, b
         x = self.norm1(x + self.drop(self.attention(x, torch.cat(memory))))
         a, b = self.norm2(x + self.drop(self.feed(x))).chunk(2)
         return a, b
@@ -210,12 +221,16 @@ class Fusion(nn.Module):
 class GatedLayer(nn.Module):
     """MGCA: words look at both memories, and gates weigh what they saw against what they were."""
 
-    def __init__(self, dim: int, heads: int, dropout: float, shared: bool) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, shared: bool, pre_norm: bool) -> None:
         super().__init__()
+        self.pre_norm = pre_norm
         self.self_attention = Attention(dim, heads, dropout)
         self.cross = nn.ModuleList(Attention(dim, heads, dropout) for _ in range(1 if shared else 2))
         self.gate_rgb, self.gate_sem = nn.Linear(2 * dim, dim), nn.Linear(2 * dim, dim)
         self.gate_words = nn.Linear(dim, dim)
+        if pre_norm:  # the residual carries the words already
+            for gate, bias in ((self.gate_rgb, 2.0), (self.gate_sem, 2.0), (self.gate_words, -2.0)):
+                nn.init.constant_(gate.bias, bias)
         self.feed = feed_forward(dim, 4 * dim, dropout)
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.drop = nn.Dropout(dropout)
@@ -228,13 +243,18 @@ class GatedLayer(nn.Module):
     def forward(self, x: Tensor, known: tuple[Tensor, ...], past: KeyValue | None) -> tuple[Tensor, KeyValue]:
         """New features of the new words ``(B·K, T, D)``, and the past grown by them."""
         look_rgb, look_sem = _all(self.cross, 2)
-        before, past = self.self_attention.causal(x, past)
-        s = self.norm1(x + self.drop(before))
+        before, past = self.self_attention.causal(self.norm1(x) if self.pre_norm else x, past)
+        x = x + self.drop(before)
+        s = self.norm2(x) if self.pre_norm else self.norm1(x)
         rgb = self.drop(look_rgb.look(s, (known[0], known[1])))
         sem = self.drop(look_sem.look(s, (known[2], known[3])))
         w_rgb = self.gate_rgb(torch.cat([s, rgb], dim=-1)).sigmoid()
         w_sem = self.gate_sem(torch.cat([s, sem], dim=-1)).sigmoid()
-        v = self.norm2(rgb * w_rgb + sem * w_sem + s * self.gate_words(s).sigmoid())
+        v = rgb * w_rgb + sem * w_sem + s * self.gate_words(s).sigmoid()
+        if self.pre_norm:
+            x = x + v
+            return x + self.drop(self.feed(self.norm3(x))), past
+        v = self.norm2(v)
         return self.norm3(v + self.drop(self.feed(v))), past
 
 

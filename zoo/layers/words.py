@@ -30,6 +30,7 @@ class WordDecoder(nn.Module):
         dropout: before the output layer.
         embedding_dropout: after the position code is added.
         scale: multiply embeddings by sqrt(D), so that they are as large as the position code.
+        norm: normalise what the last layer gives, as layers that normalise their input need it.
         max_words: longest sentence, start and end counted.
     """
 
@@ -42,6 +43,7 @@ class WordDecoder(nn.Module):
         dropout: float,
         embedding_dropout: float,
         scale: bool = True,
+        norm: bool = False,
         max_words: int = 128,
     ) -> None:
         super().__init__()
@@ -49,6 +51,7 @@ class WordDecoder(nn.Module):
         self.position = nn.Buffer(sinusoid(max_words, dim), persistent=False)
         self.embedding_dropout, self.dropout = nn.Dropout(embedding_dropout), nn.Dropout(dropout)
         self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
         self.head = nn.Linear(dim, vocab)
         self.scale = dim**0.5 if scale else 1.0
         if scale:
@@ -83,7 +86,7 @@ class WordDecoder(nn.Module):
             x, after = layer(x, looked_up, before)
             known += looked_up
             past += after
-        return self.head(self.dropout(x)), State(done + words.shape[1], tuple(past), tuple(known))
+        return self.head(self.dropout(self.norm(x))), State(done + words.shape[1], tuple(past), tuple(known))
 
 
 def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
