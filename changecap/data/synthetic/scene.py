@@ -133,8 +133,8 @@ class Scene:
 
 
 def draw_scene(draw: np.random.Generator) -> Scene:
-    """Draw one scene; half of them without change, half of the changed ones with one change, else two or three."""
-    changes = 0 if draw.random() < 0.5 else int(draw.choice((1, 1, 2, 3)))
+    """Draw one scene: half do not change; of those that do, half have one change, a third two, the others three."""
+    changes = 0 if draw.random() < 0.5 else int(draw.choice((1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3)))
     river = _river(draw) if draw.random() < 0.3 else None
     covers = draw.choice(OPEN, size=9, p=(0.36, 0.4, 0.24))
     parcels = [_parcel(i, int(covers[i]), draw) for i in range(9)]
