@@ -12,6 +12,8 @@ from torch import Tensor
 
 from zoo import Captioner, Memory
 
+STAY = 0.7  # share of open pairs above which nobody leaves: to cut the memory is to copy its keys and values
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -94,6 +96,8 @@ def search(
         keep = live.nonzero().squeeze(1)
         if not len(keep):
             break
+        if len(keep) > STAY * len(live):
+            keep = torch.arange(len(live), device=device)
         # the open beams first, and no more than the widest pair needs
         order = scores[keep].argsort(dim=1, descending=True, stable=True)[:, : int(live.max())]
         all_stay = len(keep) == len(live)
