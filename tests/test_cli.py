@@ -210,10 +210,10 @@ def test_training_gets_the_defaults_of_its_yaml(called, capsys):
 
 
 def test_the_command_line_goes_before_an_experiment(called):
-    main(["train", "experiment=demo", "steps=3", "backbone.options.depths=[2]"])
+    main(["train", "experiment=demo", "steps=3", "backbone.options.stem_width=2"])
     config = called["train"]
-    assert (config["steps"], config["batch"], config["out"]) == (3, 16, "runs/demo")
-    assert config["backbone"]["options"] == {"depths": [2], "dims": [32, 64, 96, 192]}
+    assert (config["steps"], config["batch"], config["out"]) == (3, 8, "runs/demo")
+    assert config["backbone"]["options"] == {"channels": [24, 48, 96, 192], "stem_width": 2}
 
 
 def test_a_resumed_run_is_asked_for_alone(called):
@@ -291,7 +291,7 @@ def run(tmp_path_factory):
     numbers = {"pairs": 24, "size": 32, "seed": 1, "val": 4, "test": 6}
     assert main(["synth", f"out={root / 'data'}", "workers=1", *(f"{k}={v}" for k, v in numbers.items())]) == 0
     data = [f"data.root={root / 'data'}", "data.size=32", *(f"data.synth.{k}={v}" for k, v in numbers.items())]
-    small = ["model.dim=16", "backbone.options={depths: [1, 1, 1, 1], dims: [8, 8, 8, 8]}", "device=cpu"]
+    small = ["model.dim=16", "backbone.options={channels: [8, 8, 8, 8], stem_width: 8}", "device=cpu"]
     arguments = ["train", "experiment=demo", f"out={root / 'a, b (1)'}", "steps=2", "validate_every=1", "batch=4"]
     assert main([*arguments, *data, *small]) == 0
     return root / "a, b (1)"
