@@ -9,11 +9,11 @@ import torch
 
 import zoo
 from benchmarks.plain_beam import plain_beam
-from benchmarks.report import keep, matmul_rate
+from benchmarks.report import keep, matmul_rate, read_rate
 from changecap.decode import search
 
 PAIRS, PLAIN_PAIRS, VOCAB, WIDTH, TOKENS, WORDS = 64, 6, 500, 1024, 196, 11
-START, END, PAD = 2, 3, 0
+HEADS, START, END, PAD = 8, 2, 3, 0
 THREADS = 2
 
 
@@ -30,9 +30,10 @@ def build() -> zoo.Captioner:
 def end_at(model: zoo.Captioner, memory: zoo.Memory, beams: int) -> float:
     """Raise or lower the end's bias until sentences have about :data:`WORDS` words; returns their mean length."""
     bias, low, high = model.get_parameter("words.head.bias").data, -20.0, 20.0
-    for _ in range(12):
+    some = tuple(m[:16] for m in memory)
+    for _ in range(10):
         bias[END] = (low + high) / 2
-        found = search(model, memory, start=START, end=END, beams=beams, max_words=51)
+        found = search(model, some, start=START, end=END, beams=beams, max_words=3 * WORDS)
         mean = sum(len(f.best().log_probabilities) for f in found) / len(found)
         low, high = (low, bias[END].item()) if mean < WORDS else (bias[END].item(), high)
     return mean
@@ -40,15 +41,18 @@ def end_at(model: zoo.Captioner, memory: zoo.Memory, beams: int) -> float:
 
 def main() -> None:
     """Print captions/s of both loops and their ratio, greedy and beam 3."""
-    rate = matmul_rate(THREADS)
+    rate, bandwidth = matmul_rate(THREADS), read_rate(THREADS)
     model = build()
     torch.manual_seed(1)
     memory = tuple(torch.randn(PAIRS, TOKENS, WIDTH) for _ in range(2))
     some = tuple(m[:PLAIN_PAIRS] for m in memory)
-    columns = ("beams", "words", "ours", "plain", "ratio", "same", "floor")
-    lines = ["captions/s, decoder alone", " ".join(f"{name:>8}" for name in columns)]
+    columns = ("beams", "words", "ours", "plain", "ratio", "same", "arith", "memory")
+    lines = [
+        "captions/s, decoder alone, width 1024; on the right the limits of the field",
+        " ".join(f"{name:>8}" for name in columns),
+    ]
     for beams in (1, 3):
-        words = end_at(model, memory, beams)
+        end_at(model, memory, beams)
         ours, took = None, float("inf")
         for _ in range(3):
             start = time.perf_counter()
@@ -60,14 +64,21 @@ def main() -> None:
         best = [max(p, key=lambda h: h[1])[0] if p else None for p in plain]
         said = [list(f.best().ids) if f.finished else None for f in ours[:PLAIN_PAIRS]]
         same = sum(mine == theirs for mine, theirs in zip(said, best, strict=True))
-        # a word: self-attention 4 matrices of D x D, two cross-attentions 2 x 2, gates 5, feed-forward 8, and the head;
-        # a pair: keys and values of both memories, 4 matrices for each token
-        flop = 2 * (beams * words * (21 * WIDTH**2 + WIDTH * VOCAB) + 4 * TOKENS * WIDTH**2)
+        words = sum(len(f.best().log_probabilities) for f in ours) / PAIRS
+        steps = max(len(h.log_probabilities) for f in ours for h in f.finished + f.unfinished)
+        # a word: self-attention 4 matrices of D x D, two cross-attentions 4 each (the memory is not projected), gates
+        # 5, feed-forward 8, the head, and for each head the scores and sums over both memories
+        flop = 2 * beams * words * (25 * WIDTH**2 + 4 * HEADS * TOKENS * WIDTH + WIDTH * VOCAB)
+        # read: both memories once a word, the weights once a step of the batch
+        read = 4 * (words * 2 * TOKENS * WIDTH + 25 * WIDTH**2 * steps / PAIRS)
+        floors = (rate * 1e9 / flop, bandwidth * 1e9 / read)
         figures = (PAIRS / took, 1 / slow, PAIRS * slow / took)
         shown = " ".join(f"{x:8.2f}" for x in figures)
-        lines.append(f"{beams:8d} {words:8.1f} {shown} {f'{same}/{PLAIN_PAIRS}':>8} {rate * 1e9 / flop:8.1f}")
+        limits = " ".join(f"{x:8.1f}" for x in floors)
+        lines.append(f"{beams:8d} {words:8.1f} {shown} {f'{same}/{PLAIN_PAIRS}':>8} {limits}")
     lines.append(
-        f"floor: multiplications of the algorithm at the measured {rate:.0f} GFLOP/s (float32, {THREADS} threads)"
+        f"arith: multiplications of the algorithm at the measured {rate:.0f} GFLOP/s; memory: what it must read at the "
+        f"measured {bandwidth:.1f} GB/s\n(float32, {THREADS} threads; {PAIRS} pairs at a time, the plain loop one)"
     )
     keep("\n".join(lines), "decoding")
 

@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -34,8 +35,6 @@ def keep(text: str, name: str) -> None:
 
 def matmul_rate(threads: int) -> float:
     """Measured float32 matrix-product rate, GFLOP/s: the field's limit for what is bound by arithmetic."""
-    import time
-
     torch.set_num_threads(threads)
     a, b = torch.randn(2048, 1024), torch.randn(1024, 1024)
     best = float("inf")
@@ -44,3 +43,15 @@ def matmul_rate(threads: int) -> float:
         a @ b
         best = min(best, time.perf_counter() - start)
     return 2 * a.shape[0] * a.shape[1] * b.shape[1] / best / 1e9
+
+
+def read_rate(threads: int) -> float:
+    """Measured rate of reading memory, GB/s: the field's limit for what is bound by bandwidth."""
+    torch.set_num_threads(threads)
+    x = torch.ones(100_000_000)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        x.sum()
+        best = min(best, time.perf_counter() - start)
+    return x.nbytes / best / 1e9

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo import Captioner, Memory
 
-STAY = 0.7  # share of open pairs above which nobody leaves: to cut the memory is to copy its keys and values
+STAY = 0.7  # share of open pairs above which nobody leaves: to cut the memory is to copy it
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def search(
         all_stay = len(keep) == len(live)
         if not (all_stay and open_before == order.shape[1] == 1):
             past = keep.unsqueeze(1) * open_before + row[keep].gather(1, order)
-            state = state.select(past.flatten(), None if all_stay else keep)
+            state = state.select(past.flatten())
         memory = memory if all_stay else tuple(m[keep] for m in memory)
         pairs, live = pairs[keep], live[keep]
         ids, log_probabilities = _rows(ids[keep], order), _rows(log_probabilities[keep], order)

@@ -19,3 +19,7 @@ class CheckpointError(UserError, ValueError):
 
 class WeightsUnavailableError(UserError, OSError):
     """Weights that are neither here nor to be had."""
+
+
+class UsageError(UserError):
+    """The command line itself is wrong."""

@@ -25,11 +25,10 @@ class Table(zoo.Captioner):
     def decode(self, words, memory, state=None):
         self.calls.append(words.shape)
         past = words if state is None else torch.cat([state.past[0], words], dim=1)
-        pair = (memory[0] if state is None else state.memory[0]).repeat_interleave(len(words) // len(memory[0]), dim=0)
+        pair = memory[0].repeat_interleave(len(words) // len(memory[0]), dim=0)
         before = torch.cat([past[:, :1], past], dim=1)
         logits = self.logits[pair, before[:, :-1], before[:, 1:]]
-        known = memory if state is None else state.memory
-        return logits[:, -words.shape[1] :], zoo.State(past.shape[1], (past,), known)
+        return logits[:, -words.shape[1] :], zoo.State(past.shape[1], (past,))
 
     def memory(self):
         return self.encode(None, None)

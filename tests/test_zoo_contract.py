@@ -102,7 +102,7 @@ def test_a_selected_state_continues_the_selected_sentences(model, pair, words):
     memory = model.encode(*pair)
     _, state = model.decode(words[:, :4], memory)
     swap = torch.tensor([1, 0])
-    logits, _ = model.decode(words[swap, 4:5], tuple(m[swap] for m in memory), state.select(swap, swap))
+    logits, _ = model.decode(words[swap, 4:5], tuple(m[swap] for m in memory), state.select(swap))
     torch.testing.assert_close(logits[swap], model.decode(words[:, 4:5], memory, state)[0], atol=1e-5, rtol=1e-5)
 
 

@@ -12,18 +12,15 @@ Memory = tuple[Tensor, ...]  # what a pair was encoded to; batch first, only eve
 class State:
     """What a decoder remembers of the words so far, so that a new word costs one position.
 
-    ``past`` holds tensors with one row per sentence (keys and values of the words so far), ``memory`` tensors with
-    one row per pair (keys and values of the encoded pair, projected once). Only the model looks inside.
+    ``past`` holds tensors with one row per sentence (keys and values of the words so far); only the model looks inside.
     """
 
     length: int
     past: tuple[Tensor, ...]
-    memory: tuple[Tensor, ...]
 
-    def select(self, sentences: Tensor, pairs: Tensor | None = None) -> "State":
-        """Reorder or cut: keep the rows ``sentences`` (R',) and, if given, the pairs ``pairs`` (B',)."""
-        memory = self.memory if pairs is None else tuple(x[pairs] for x in self.memory)
-        return State(self.length, tuple(x[sentences] for x in self.past), memory)
+    def select(self, sentences: Tensor) -> "State":
+        """Reorder or cut: keep the rows ``sentences`` (R')."""
+        return State(self.length, tuple(x[sentences] for x in self.past))
 
 
 class Captioner(nn.Module, ABC):
@@ -58,7 +55,7 @@ class Captioner(nn.Module, ABC):
             words: ids ``(B·K, T)``: K sentences for each of the B pairs of ``memory``, pair by pair, so that the
                 memory is projected once per pair and never repeated.
             memory: what ``encode`` returned.
-            state: what the last call returned; ``words`` are then only the new ones.
+            state: what the last call returned for these sentences; ``words`` are then only the new ones.
 
         Returns:
             Logits ``(B·K, T, V)`` and the new state.

@@ -6,8 +6,9 @@ Attention, CMCA) and then the difference of the two dates of its own modality. T
 level into one memory per modality, and the decoder weighs both memories and the words so far with learned gates
 (Multimodal Gated Cross Attention, MGCA).
 
-Ours beside the paper: maps enter as one plane per class, not as colours; the difference carries its grid position,
-which a plain subtraction cancels; a missing modality is one learned embedding on every grid position.
+Ours beside the paper: maps enter as one plane per class, not as colours; a missing modality is one learned embedding
+on every grid position; the fusion starts as a comparison of the dates, without which a captioner that is trained from
+nothing on images alone tells what has changed, but not where.
 """
 
 from collections.abc import Mapping
@@ -48,8 +49,7 @@ class MModalCC(Captioner):
             images are not normalised [1], layers run in parallel on the projected inputs [2], one block serves all
             eight crossings of a layer and one attention both memories of a decoder layer [3], both modalities share
             the fusion blocks and their BatchNorm [4], the grid is pooled to 14 x 14 [5], word embeddings are not
-            scaled and drop at 0.1 [7], maps enter as colours with black for unchanged [8], the difference has no
-            position.
+            scaled and drop at 0.1 [7], maps enter as colours with black for unchanged [8].
     """
 
     def __init__(
@@ -102,10 +102,13 @@ class MModalCC(Captioner):
         self.fusions = nn.ModuleList(
             nn.ModuleList(Fusion(2 * dim) for _ in range(layers)) for _ in range(1 if released else 2)
         )
-        for part in (self.projections, self.position, self.layers, self.fusions):
+        for part in (self.projections, self.layers, self.fusions):
             for p in part.parameters():
                 if p.ndim > 1:
                     nn.init.xavier_uniform_(p)
+        for fusion in self.fusions.modules():
+            if isinstance(fusion, Fusion):
+                fusion.compare()
         self.words = WordDecoder(
             vocab,
             2 * dim,
@@ -133,10 +136,9 @@ class MModalCC(Captioner):
         position = self.position(*grid)  # (d, h, w)
         rgb, sem = (token_grid(seen[kind] + position).chunk(2) for kind in ("rgb", "sem"))  # (B, N, d) each date
         inputs = rgb, sem
-        place = 0.0 if self.released else token_grid(position.unsqueeze(0))
         memory: list[Tensor | float] = [0.0, 0.0]
         for i, layer in enumerate(self.layers):
-            rgb, sem = layer(*(inputs if self.released else (rgb, sem)), place)
+            rgb, sem = layer(*(inputs if self.released else (rgb, sem)))
             for m, (stream, levels) in enumerate(zip((rgb, sem), _all(self.fusions, 2), strict=True)):
                 memory[m] = levels[i](memory[m] + torch.cat(stream, dim=2), grid)  # (B, N, 2d)
         return tuple(m for m in memory if isinstance(m, Tensor))
@@ -167,10 +169,10 @@ class CrossLayer(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(CrossBlock(dim, heads, dropout, pre_norm) for _ in range(1 if shared else 4))
 
-    def forward(self, rgb: Dates, sem: Dates, place: Tensor | float) -> tuple[Dates, Dates]:
-        """Both streams one layer further; ``place`` is what the differences are told of their position."""
+    def forward(self, rgb: Dates, sem: Dates) -> tuple[Dates, Dates]:
+        """Both streams one layer further."""
         cross_rgb, cross_sem, differ_rgb, differ_sem = _all(self.blocks, 4)
-        change_rgb, change_sem = rgb[1] - rgb[0] + place, sem[1] - sem[0] + place
+        change_rgb, change_sem = rgb[1] - rgb[0], sem[1] - sem[0]
         rgb, sem = cross_rgb(rgb, sem), cross_sem(sem, rgb)  # CMCA: ask the other modality of the same date
         return differ_rgb(rgb, (change_rgb,) * 2), differ_sem(sem, (change_sem,) * 2)
 
@@ -211,6 +213,11 @@ class Fusion(nn.Module):
         )  # fmt: skip
         self.norm = nn.LayerNorm(dim)
 
+    def compare(self) -> None:
+        """Let the first convolution see the dates' difference: its weights after are those before, negated."""
+        before, after = self.left.get_parameter("0.weight").data.chunk(2, dim=1)
+        after.copy_(-before)
+
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Tokens ``(B, N, D)`` of a ``grid`` (h, w) to tokens ``(B, N, D)``."""
         x = x.transpose(1, 2).unflatten(2, grid)  # (B, D, h, w)
@@ -235,19 +242,14 @@ class GatedLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.drop = nn.Dropout(dropout)
 
-    def look_up(self, memory: Memory) -> tuple[Tensor, ...]:
-        """Keys and values of the image memory, then of the map memory."""
-        rgb, sem = (attend.keys_values(m) for attend, m in zip(_all(self.cross, 2), memory, strict=True))
-        return *rgb, *sem
-
-    def forward(self, x: Tensor, known: tuple[Tensor, ...], past: KeyValue | None) -> tuple[Tensor, KeyValue]:
+    def forward(self, x: Tensor, memory: Memory, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
         """New features of the new words ``(B·K, T, D)``, and the past grown by them."""
         look_rgb, look_sem = _all(self.cross, 2)
         before, past = self.self_attention.causal(self.norm1(x) if self.pre_norm else x, past)
         x = x + self.drop(before)
         s = self.norm2(x) if self.pre_norm else self.norm1(x)
-        rgb = self.drop(look_rgb.look(s, (known[0], known[1])))
-        sem = self.drop(look_sem.look(s, (known[2], known[3])))
+        rgb = self.drop(look_rgb(s, memory[0]))
+        sem = self.drop(look_sem(s, memory[1]))
         w_rgb = self.gate_rgb(torch.cat([s, rgb], dim=-1)).sigmoid()
         w_sem = self.gate_sem(torch.cat([s, sem], dim=-1)).sigmoid()
         v = rgb * w_rgb + sem * w_sem + s * self.gate_words(s).sigmoid()

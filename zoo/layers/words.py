@@ -13,10 +13,7 @@ from .position import sinusoid
 class WordLayer(Protocol):
     """What a paper's decoder layer offers."""
 
-    def look_up(self, memory: Memory) -> tuple[Tensor, ...]:
-        """Everything of the memory that does not depend on the words (keys, values), one row per pair."""
-
-    def __call__(self, x: Tensor, known: tuple[Tensor, ...], past: KeyValue | None) -> tuple[Tensor, KeyValue]:
+    def __call__(self, x: Tensor, memory: Memory, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
         """New features of the new words ``(B·K, T, D)``, and the past grown by them."""
 
 
@@ -74,19 +71,12 @@ class WordDecoder(nn.Module):
             raise ValueError(f"{words.shape[0]} sentences do not share out over {memory[0].shape[0]} pairs")
         x = self.embedding(words) * self.scale + self.position[done : done + words.shape[1]]
         x = self.embedding_dropout(x)
-        known: list[Tensor] = []
         past: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            if state is None:
-                looked_up, before = cast(WordLayer, layer).look_up(memory), None
-            else:
-                share = len(state.memory) // len(self.layers)
-                looked_up = state.memory[i * share : (i + 1) * share]
-                before = (state.past[2 * i], state.past[2 * i + 1])
-            x, after = layer(x, looked_up, before)
-            known += looked_up
+            before = None if state is None else (state.past[2 * i], state.past[2 * i + 1])
+            x, after = cast(WordLayer, layer)(x, memory, before)
             past += after
-        return self.head(self.dropout(self.norm(x))), State(done + words.shape[1], tuple(past), tuple(known))
+        return self.head(self.dropout(self.norm(x))), State(done + words.shape[1], tuple(past))
 
 
 def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:

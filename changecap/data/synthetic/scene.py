@@ -133,8 +133,8 @@ class Scene:
 
 
 def draw_scene(draw: np.random.Generator) -> Scene:
-    """Draw one scene: half do not change; of those that do, half have one change, a third two, the others three."""
-    changes = 0 if draw.random() < 0.5 else int(draw.choice((1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3)))
+    """Draw one scene: half do not change; of those that do, half have one change, most others two, some three."""
+    changes = 0 if draw.random() < 0.5 else int(draw.choice((1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3)))
     river = _river(draw) if draw.random() < 0.3 else None
     covers = draw.choice(OPEN, size=9, p=(0.36, 0.4, 0.24))
     parcels = [_parcel(i, int(covers[i]), draw) for i in range(9)]
@@ -171,7 +171,7 @@ def _parcel(i: int, cover: int, draw: np.random.Generator) -> Parcel:
     row, column = divmod(i, 3)
     x, y = ((c + 0.5) * CELL + draw.uniform(-11, 11) - 5 * (c - 1) for c in (column, row))
     lobes = np.stack([draw.uniform(0.02, 0.12, 3), draw.uniform(0, 2 * np.pi, 3)], axis=1)
-    return Parcel(x, y, cover, int(draw.integers(8)), draw.uniform(15, 34), lobes)
+    return Parcel(x, y, cover, int(draw.integers(8)), draw.uniform(20, 34), lobes)
 
 
 def _with(parcel: Parcel, before: Plot, after: Plot) -> Parcel:
@@ -214,13 +214,13 @@ def _boxes(parcel: Parcel, kind: int, draw: np.random.Generator) -> tuple[Box, .
     count, style = int(draw.integers(1, MAX_BUILDINGS + 1)), int(draw.integers(7))
     spots = [(u, v) for v in (-0.5, 0.5) for u in (-1, 0, 1)]
     taken = draw.permutation(6)[:count] if count > 1 else draw.choice((1, 4), 1)
-    across, along = draw.uniform(22, 25, 2)
+    across, along = draw.uniform(24, 26, 2)
     boxes = []
     chosen = [spots[int(k)] for k in sorted(taken)]
     middle = np.mean(chosen, axis=0)  # the group stands round the parcel's middle
     for u, v in np.subtract(chosen, middle) * (across, along):
         u, v = u + draw.uniform(-1, 1), v + draw.uniform(-1, 1)
-        width, depth = draw.uniform(12, 15, 2) if count > 1 else draw.uniform(13, 24, 2)
+        width, depth = draw.uniform(15, 18, 2) if count > 1 else draw.uniform(18, 28, 2)
         own = style if draw.random() < 0.7 else int(draw.integers(7))
         x = parcel.x + u * np.cos(angle) - v * np.sin(angle)
         y = parcel.y + u * np.sin(angle) + v * np.cos(angle)
@@ -344,10 +344,10 @@ def _light(draw: np.random.Generator, still: bool = False) -> Light:
     return Light(
         sun=draw.uniform(-1.0, 0.0) * np.pi,  # north is up and the sun in the south
         shadow=draw.uniform(0.5, 1.4),
-        gain=draw.uniform(0.92, 1.08) * draw.uniform(0.98, 1.02, 3),
-        haze=draw.uniform(0, 0.14),
+        gain=draw.uniform(0.95, 1.05) * draw.uniform(0.99, 1.01, 3),
+        haze=draw.uniform(0, 0.08),
         haze_waves=_waves(2, 1.0, draw),
-        season=draw.uniform(-0.7, 0.7),
+        season=draw.uniform(-0.4, 0.4),
         shift=(draw.uniform(-reach, reach), draw.uniform(-reach, reach)),
         noise=draw.uniform(1.5, 4.0),
         noise_seed=int(draw.integers(1 << 31)),

@@ -23,7 +23,7 @@ from ..second_cc import CAPTIONS
 from .grammar import captions
 from .render import render_pair
 
-VERSION = 3  # of the simulator; another version draws other pixels
+VERSION = 4  # of the simulator; another version draws other pixels
 PARAMETERS = "SYNTH.json"
 _WORDS = 1  # second stream of the pair's generator: wording is drawn apart from the scene
 _FOLDERS = ("rgb/A", "rgb/B", "sem/A", "sem/B")
