@@ -1,7 +1,8 @@
 """Model, vocabulary and input size as one thing that is called with two images and answers with a sentence."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from preprocess import Pair
 from . import checkpoint
 from .data.dataset import read_image, read_map
 from .data.palette import CLASSES, to_classes
-from .decode import search
+from .decode import Hypothesis, search
 from .errors import DataError
 from .nochange import says_no_change
 from .vocabulary import Vocabulary
@@ -33,7 +34,8 @@ class Caption:
 
     ``score`` is the sum of the natural logarithms of its words' probabilities, the end of the sentence included;
     ``log_probabilities`` has one entry per word and one for the end. ``changed`` is false where the sentence is one
-    of the data sets' no-change sentences.
+    of the data sets' no-change sentences. ``attention`` ``(words, h, w)``, where it was asked for, says where on the
+    images each word was looked for; each map sums to 1.
     """
 
     text: str
@@ -41,6 +43,7 @@ class Caption:
     words: tuple[str, ...]
     log_probabilities: tuple[float, ...]
     changed: bool
+    attention: np.ndarray | None = None
 
 
 class Captioner:
@@ -98,26 +101,34 @@ class Captioner:
         lengths = [len(x) if isinstance(x, list | tuple) else "one picture" for x in columns]
         if lengths != [count] * 4:
             raise DataError(f"a, b and the maps must be lists of one length, got {', '.join(map(str, lengths))}")
-        pairs = [self._pair(*row) for row in zip(*columns, strict=True)]
+        pairs = [self.read(*row) for row in zip(*columns, strict=True)]
         captions = self.caption(Pair.stack(pairs), beams=beams) if pairs else []
         return captions if listed else captions[0]
 
     @torch.no_grad()
-    def caption(self, pair: Pair, beams: int = 1) -> list[Caption]:
-        """Caption a batched ``pair`` (images ``(B, 3, H, W)``, maps ``(B, H, W)``), one answer per row."""
+    def caption(self, pair: Pair, beams: int = 1, attend: bool = False) -> list[Caption]:
+        """Caption a batched ``pair`` (images ``(B, 3, H, W)``, maps ``(B, H, W)``), one answer per row.
+
+        ``attend``: tell for each word where it was looked for.
+        """
         device = next(self.model.parameters()).device
         a, b, sem_a, sem_b = pair.to(device).float()
         memory = self.model.encode(a, b, *(() if self.inputs == "rgb" else (sem_a, sem_b)))
         ids = {"start": self.vocabulary.start, "end": self.vocabulary.end}
         longest = min(MAX_WORDS, self.model.max_words - 1)
-        return [self._caption(f.best()) for f in search(self.model, memory, **ids, beams=beams, max_words=longest)]
+        best = [f.best() for f in search(self.model, memory, **ids, beams=beams, max_words=longest)]
+        captions = [self._caption(hypothesis) for hypothesis in best]
+        if not attend:
+            return captions
+        return [replace(c, attention=x) for c, x in zip(captions, self._attend(best, memory), strict=True)]
 
     def save(self, folder: str | Path) -> None:
         """Write model, vocabulary and configuration to ``folder``, for :func:`changecap.load`."""
         config = {key: value for key, value in self.config.items() if key not in ("files", "sha256", "format")}
         checkpoint.save(Path(folder), self.model, self.vocabulary, config)
 
-    def _pair(self, a: Picture, b: Picture, sem_a: Picture | None, sem_b: Picture | None) -> Pair:
+    def read(self, a: Picture, b: Picture, sem_a: Picture | None = None, sem_b: Picture | None = None) -> Pair:
+        """One pair as the model sees it, float; see :meth:`__call__`."""
         images = [_image(x) for x in (a, b)]
         maps: list[Tensor] | list[None] = [None, None]
         if self.inputs != "rgb":
@@ -134,7 +145,17 @@ class Captioner:
             raise DataError(f"the two dates and their maps must be of one size (height x width), got {shown}")
         return Pair(*images, *maps).resize(self.size).float()  # bytes stay bytes while resized, as in training
 
-    def _caption(self, hypothesis: Any) -> Caption:
+    def _attend(self, best: Sequence[Hypothesis], memory: zoo.Memory) -> Iterator[np.ndarray]:
+        """Where each word of each sentence was looked for ``(words, h, w)``; the images are square, so is the grid."""
+        longest = max(len(h.ids) for h in best)
+        words = torch.tensor([[*h.ids, *[self.vocabulary.pad] * (longest - len(h.ids))] for h in best])
+        looks = self.model.attend(words.to(memory[0].device), memory).cpu().numpy()
+        side = math.isqrt(looks.shape[-1])
+        for hypothesis, look in zip(best, looks, strict=True):
+            said = len(hypothesis.ids) - 1 - hypothesis.finished
+            yield look[:said].reshape(said, side, side)
+
+    def _caption(self, hypothesis: Hypothesis) -> Caption:
         text = self.vocabulary.decode(hypothesis.ids)
         return Caption(
             text, hypothesis.score, tuple(text.split()), hypothesis.log_probabilities, not says_no_change(text)

@@ -4,9 +4,9 @@ What does the work is imported when it is called: help must not wait for torch.
 """
 
 import json
-import math
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -74,30 +74,61 @@ def _evaluate(config: Config, given: set[str]) -> int:
 
 
 def _caption(config: Config, given: set[str]) -> int:
-    as_json = _wants_json(config)
-    from .captioner import Caption, load
+    form = _form(config, "text", "json", "csv")
+    from tqdm import tqdm
 
+    from preprocess import Pair
+
+    from .captioner import load
+    from .captioning import caption_files, formatted, jobs_of_folders, jobs_of_list, row_of
+    from .metrics import write_whole
+    from .show import figure
+
+    files = {key: config[key] and Path(config[key]) for key in ("a", "b", "sem_a", "sem_b")}
+    if config["list"] is not None:
+        if files["a"] or files["b"]:
+            raise UsageError("give a and b, or list, not both")
+    elif not (files["a"] and files["b"]):
+        raise UsageError("caption needs a=... and b=..., two images or two folders, or list=..., a CSV file of pairs")
     captioner = load(config["checkpoint"], _device(config))
-    pictures = [config[key] for key in ("a", "b", "sem_a", "sem_b")]
-    caption = captioner(*pictures, beams=config["beams"])
-    assert isinstance(caption, Caption)
-    if as_json:
-        probabilities = map(math.exp, caption.log_probabilities)  # one more than words: the end of the sentence
-        words = [{"word": w, "probability": p} for w, p in zip(caption.words, probabilities, strict=False)]
-        content = {
-            "text": caption.text,
-            "log_probability": caption.score,
-            "changed": caption.changed,
-            "words": words,
-        }
-        print(json.dumps(content, ensure_ascii=False))
-    else:
-        print(f"{caption.text}\nlog-probability {caption.score:.2f} · {'changed' if caption.changed else 'unchanged'}")
-    return 0
+    out, drawn = (config[key] and Path(config[key]) for key in ("out", "figure"))
+    if config["list"] is None and not files["a"].is_dir():
+        pair = captioner.read(*files.values())
+        caption = captioner.caption(Pair.stack([pair]), beams=config["beams"], attend=drawn is not None)[0]
+        if drawn is not None:
+            figure(drawn, pair, caption)
+        row = row_of(files["a"].stem, caption)
+        said = formatted([row], form) if form != "text" else _sentence(caption.text, row)
+        if out is not None:
+            write_whole(out, said)
+        print(said, end="")
+        return 0
+    jobs = jobs_of_list(Path(config["list"])) if config["list"] else jobs_of_folders(**files)
+    options = {key: config[key] for key in ("beams", "batch", "workers")}
+    rows = []
+    for row in caption_files(captioner, jobs, out, form=form, figures=drawn, **options):
+        rows.append(row)
+        if out is None and form != "csv":
+            tqdm.write(formatted([row], form), end="")
+    if out is None and form == "csv":
+        print(formatted(rows, form), end="")
+    failed = [row for row in rows if row["error"] is not None]
+    print(f"{len(rows) - len(failed)} of {len(rows)} pairs captioned" + (f": {out}" if out else ""), file=sys.stderr)
+    for row in failed[:5]:
+        print(f"  {row['id']}: {row['error']}", file=sys.stderr)
+    if len(failed) > 5:
+        print(f"  and {len(failed) - 5} more", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _sentence(text: str, row: Mapping[str, Any]) -> str:
+    flag = "changed" if row["changed"] else "unchanged"
+    words = "  ".join(f"{w['word']} {w['probability']:.2f}" for w in row["words"])
+    return f"{text}\nlog-probability {row['log_probability']:.2f} · {flag}\nwords: {words}\n"
 
 
 def _score(config: Config, given: set[str]) -> int:
-    as_json = _wants_json(config)
+    as_json = _form(config, "text", "json") == "json"
     from .metrics import score_files
 
     scores = score_files(**{key: path and Path(path) for key, path in config.items() if key != "format"})
@@ -119,7 +150,7 @@ def _synth(config: Config, given: set[str]) -> int:
 
 
 def _parity(config: Config, given: set[str]) -> int:
-    as_json = _wants_json(config)
+    as_json = _form(config, "text", "json") == "json"
     from . import parity
 
     checks = parity.parity(Path(config["fixture"]))
@@ -156,10 +187,10 @@ def _device(config: Config) -> str:
     return str(device(config["device"]))
 
 
-def _wants_json(config: Config) -> bool:
-    if config["format"] not in ("text", "json"):
-        raise UsageError(f"format must be text or json, got {config['format']!r}")
-    return bool(config["format"] == "json")
+def _form(config: Config, *known: str) -> str:
+    if config["format"] not in known:
+        raise UsageError(f"format must be {' or '.join(known)}, got {config['format']!r}")
+    return str(config["format"])
 
 
 VERBS = {
@@ -174,7 +205,8 @@ VERBS = {
     "caption": Verb(
         (
             "changecap caption checkpoint=runs/demo a=before.png b=after.png sem_a=map_a.png sem_b=map_b.png",
-            "changecap caption checkpoint=runs/rgb a=before.png b=after.png format=json",
+            "changecap caption checkpoint=runs/rgb a=before/ b=after/ out=captions.csv format=csv",
+            "changecap caption checkpoint=runs/rgb a=before.png b=after.png figure=where.png",
         ),
         _caption,
     ),

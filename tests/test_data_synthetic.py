@@ -103,8 +103,8 @@ def test_more_pairs_and_processes_change_no_pair(root, tmp_path):
 @pytest.mark.parametrize(
     ("index", "size", "expected"),
     [
-        (1, 64, "b1610f67399ad590"),
-        (1, 256, "ceb28df3122ebb81"),
+        (1, 64, "5acfb2d1565cae09"),
+        (1, 256, "49ad16f3be63ccb3"),
         (5, 100, "926a57a916bf3b51"),
     ],
 )
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_pixels_on_every_machine(index, size, expec
 def test_the_same_seed_gives_the_same_facts_and_captions_on_every_machine():
     said = [captions(facts_of(0, i), np.random.default_rng([0, i, 1])) for i in range(100)]
     entries = [[fact.to_json() for fact in facts_of(0, i)] for i in range(100)]
-    assert hashlib.sha256(json.dumps([entries, said]).encode()).hexdigest()[:16] == "b6af82d5dd18af3e"
+    assert hashlib.sha256(json.dumps([entries, said]).encode()).hexdigest()[:16] == "340ee094058417c3"
 
 
 @pytest.mark.parametrize("size", [64, 100, 128])

@@ -3,7 +3,10 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+
+from .layers.attention import watch
 
 Memory = tuple[Tensor, ...]  # what a pair was encoded to; batch first, only ever indexed by row
 
@@ -66,3 +69,19 @@ class Captioner(nn.Module, ABC):
     ) -> Tensor:
         """Logits ``(B·K, T, V)`` for teacher forcing."""
         return self.decode(words, self.encode(a, b, sem_a, sem_b))[0]
+
+    @torch.no_grad()
+    def attend(self, words: Tensor, memory: Memory) -> Tensor:
+        """Where each word of finished sentences was looked for.
+
+        Args:
+            words: ids ``(B·K, T)``, the start first.
+            memory: what ``encode`` returned.
+
+        Returns:
+            ``(B·K, T - 1, N)``, for each word after the start its weights over the N tokens of the memory; they sum
+            to 1. The mean of the decoder's heads, layers and memories.
+        """
+        with watch(self) as looks:
+            self.decode(words[:, :-1], memory)
+        return torch.stack(looks).mean(0)

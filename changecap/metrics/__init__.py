@@ -105,14 +105,12 @@ def to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: a reader never sees half of it, a full disk leaves the old one."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: a reader never sees half of it, a full disk leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=".part-", delete=False
-    ) as file:
+    with NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
         try:
-            file.write(text)
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
             os.chmod(file.name, 0o644)  # temporary files are private, results are not

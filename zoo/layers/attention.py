@@ -1,5 +1,8 @@
 """Multi-head attention, the only place that calls ``scaled_dot_product_attention``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +18,7 @@ class Attention(nn.Module):
         if dim % heads:
             raise ValueError(f"dim must be a multiple of heads, got dim={dim}, heads={heads}")
         self.heads, self.dropout = heads, dropout
+        self.watched: list[Tensor] | None = None  # where looks at a memory are kept, see :func:`watch`
         self.project = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
         for part in self.project.weight.data.chunk(3):  # each for itself: as one matrix they would start smaller
@@ -34,6 +38,8 @@ class Attention(nn.Module):
         dim = query.shape[-1]
         q = F.linear(query, self.project.weight[:dim], self.project.bias[:dim])
         q = q.reshape(memory.shape[0], -1, dim)  # (B, K·M, D)
+        if self.watched is not None:
+            self.watched.append(self._weights(q, memory).reshape(*query.shape[:2], -1))
         if query.shape[1] == 1 and not self.training:
             return self._look_unprojected(q, memory).reshape(query.shape)
         k, v = F.linear(memory, self.project.weight[dim:], self.project.bias[dim:]).chunk(2, dim=-1)
@@ -63,6 +69,13 @@ class Attention(nn.Module):
         out: Tensor = self.out(v + self.project.bias[2 * dim :])
         return out
 
+    def _weights(self, q: Tensor, memory: Tensor) -> Tensor:
+        """How much each of ``q`` ``(B, M, D)`` looks at each of ``memory`` ``(B, N, D)``, mean of the heads."""
+        dim = q.shape[-1]
+        k = F.linear(memory, self.project.weight[dim : 2 * dim], self.project.bias[dim : 2 * dim])
+        scores = self._split(q) @ self._split(k).transpose(2, 3) * (dim // self.heads) ** -0.5
+        return scores.softmax(-1).mean(1)
+
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, D / heads)
 
@@ -72,3 +85,17 @@ class Attention(nn.Module):
 
     def _rate(self) -> float:
         return self.dropout if self.training else 0.0
+
+
+@contextmanager
+def watch(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Within, collect where every look at a memory in ``model`` goes: ``(B·K, M, N)`` each, mean of the heads."""
+    looks: list[Tensor] = []
+    attentions = [m for m in model.modules() if isinstance(m, Attention)]
+    for attention in attentions:
+        attention.watched = looks
+    try:
+        yield looks
+    finally:
+        for attention in attentions:
+            attention.watched = None

@@ -1,0 +1,221 @@
+"""Captions of many pairs of files: batched, resumable, and one broken file does not stop the rest."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from preprocess import Pair
+
+from . import show
+from .captioner import Caption, Captioner
+from .errors import DataError, UserError
+from .metrics import write_whole
+
+IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+COLUMNS = ("id", "text", "log_probability", "changed", "words", "error")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair of files to caption, and the error where they cannot be a pair."""
+
+    id: str
+    a: Path | None
+    b: Path | None
+    sem_a: Path | None = None
+    sem_b: Path | None = None
+    error: str | None = None
+
+
+def jobs_of_folders(a: Path, b: Path, sem_a: Path | None = None, sem_b: Path | None = None) -> list[Job]:
+    """The pairs in folders ``a`` and ``b`` and their maps, joined by name without its suffix, in order of names.
+
+    A file without partner becomes a job with an error.
+
+    Raises:
+        DataError: a folder is missing or holds no image, or two of its files have one name.
+    """
+    folders = {"a": a, "b": b, "sem_a": sem_a, "sem_b": sem_b}
+    files = {key: _files(folder) for key, folder in folders.items() if folder is not None}
+    jobs = []
+    for name in sorted(files["a"].keys() | files["b"].keys()):
+        paths = {key: found.get(name) for key, found in files.items()}
+        missing = [f"{folders[key]} has no {name}" for key, path in paths.items() if path is None]
+        jobs.append(Job(name, **paths, error="; ".join(missing) or None))
+    return jobs
+
+
+def jobs_of_list(file: Path) -> list[Job]:
+    """The pairs in a CSV file with the columns ``a`` and ``b``, and if wanted ``id``, ``sem_a``, ``sem_b``.
+
+    Files are looked for from the folder of the list.
+
+    Raises:
+        DataError: the file is missing, empty, not UTF-8, or lacks a column; an id is there twice.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file} cannot be read as a list of pairs: {error}; give a CSV file in UTF-8") from error
+    if not rows or not {"a", "b"} <= rows[0].keys():
+        raise DataError(f"{file} must be a CSV file with a header line that names a and b, and a line for each pair")
+    jobs: dict[str, Job] = {}
+    for number, row in enumerate(rows, start=2):
+        paths = {key: file.parent / row[key] if row.get(key) else None for key in ("a", "b", "sem_a", "sem_b")}
+        name = row.get("id") or Path(row["a"] or str(number)).stem
+        if name in jobs:
+            raise DataError(f"{file}, line {number}: the pair {name!r} is there twice; add a column id")
+        missing = [f"{file}, line {number} has no {key}" for key in ("a", "b") if paths[key] is None]
+        jobs[name] = Job(name, **paths, error="; ".join(missing) or None)
+    return list(jobs.values())
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Images of ``folder`` by their name without suffix."""
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGES and path.is_file():
+            if path.stem in found:
+                raise DataError(f"{folder} holds {found[path.stem].name} and {path.name}; pairs are joined by name")
+            found[path.stem] = path
+    if not found:
+        raise DataError(f"{folder} holds no image ({', '.join(IMAGES)})")
+    return found
+
+
+def caption_files(
+    captioner: Captioner,
+    jobs: Sequence[Job],
+    out: Path | None = None,
+    *,
+    form: str = "text",
+    beams: int = 3,
+    batch: int = 16,
+    workers: int = 2,
+    figures: Path | None = None,
+    progress: bool = True,
+) -> Iterator[dict[str, Any]]:
+    """Caption ``jobs`` and yield one row of :data:`COLUMNS` for each, in their order; broken ones have an ``error``.
+
+    What is done is kept in ``out`` + ``.part`` as it comes, so that a second call goes on where the first was stopped;
+    ``out`` itself is written whole at the end. Pairs that failed are tried again.
+
+    Args:
+        captioner: says the sentences.
+        jobs: the pairs.
+        out: the file of results; ``None``: nothing is kept.
+        form: of ``out``: ``"text"`` (name, tab, sentence), ``"json"`` (a JSON object per line) or ``"csv"``.
+        beams: width of the beam.
+        batch: pairs that are captioned together.
+        workers: threads that read files.
+        figures: folder for one figure per pair.
+        progress: show a bar.
+
+    Raises:
+        DataError: results cannot be written.
+    """
+    part = None if out is None else out.with_name(f"{out.name}.part")
+    done = {} if part is None else _done(part)
+    rows = []
+    if part is not None:
+        write_whole(part, "".join(map(_line, done.values())))
+    bar = tqdm(total=len(jobs), desc="captioning", unit="pair", disable=not progress)
+    with ThreadPoolExecutor(workers) as pool, bar:
+        for first in range(0, len(jobs), batch):
+            some = jobs[first : first + batch]
+            new = [job for job in some if job.id not in done]
+            read = list(pool.map(lambda job: _read(captioner, job), new))
+            fresh = {row["id"]: row for row in _caption(captioner, new, read, beams, figures)}
+            if part is not None:
+                _append(part, map(_line, fresh.values()))
+            for job in some:
+                rows.append(done.get(job.id) or fresh[job.id])
+                yield rows[-1]
+            bar.update(len(some))
+    if out is not None and part is not None:
+        write_whole(out, formatted(rows, form))
+        part.unlink()
+
+
+def formatted(rows: Iterable[Mapping[str, Any]], form: str) -> str:
+    """``rows`` as text, JSON lines or CSV; see :func:`caption_files`."""
+    if form == "json":
+        return "".join(map(_line, rows))
+    if form == "text":
+        said = ((row["id"], row["text"] if row["error"] is None else f"error: {row['error']}") for row in rows)
+        return "".join(f"{name}\t{text}\n" for name, text in said)
+    file = io.StringIO()
+    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        words = " ".join(f"{w['word']}:{w['probability']:.3f}" for w in row["words"] or ())
+        table.writerow({**row, "words": words})
+    return file.getvalue()
+
+
+def row_of(name: str, caption: Caption) -> dict[str, Any]:
+    """The result for the pair ``name``."""
+    probabilities = map(math.exp, caption.log_probabilities)  # one more than words: the end of the sentence
+    words = [{"word": w, "probability": p} for w, p in zip(caption.words, probabilities, strict=False)]
+    values = (name, caption.text, caption.score, caption.changed, words, None)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _read(captioner: Captioner, job: Job) -> Pair | str:
+    """The pair as the model sees it, or what is wrong with it."""
+    if job.error is not None or job.a is None or job.b is None:
+        return job.error or f"{job.id} is no pair"
+    try:
+        return captioner.read(job.a, job.b, job.sem_a, job.sem_b)
+    except (UserError, OSError) as error:
+        return str(error)
+
+
+def _caption(
+    captioner: Captioner, jobs: Sequence[Job], read: Sequence[Pair | str], beams: int, figures: Path | None
+) -> Iterator[dict[str, Any]]:
+    good = [pair for pair in read if isinstance(pair, Pair)]
+    captions = iter(captioner.caption(Pair.stack(good), beams=beams, attend=figures is not None) if good else [])
+    for job, pair in zip(jobs, read, strict=True):
+        if isinstance(pair, str):
+            yield dict.fromkeys(COLUMNS) | {"id": job.id, "error": pair}
+            continue
+        caption = next(captions)
+        if figures is not None:
+            show.figure(figures / f"{job.id}.png", pair, caption)
+        yield row_of(job.id, caption)
+
+
+def _done(part: Path) -> dict[str, dict[str, Any]]:
+    """Rows that a call before this one finished; a line torn by a crash is left out."""
+    rows = {}
+    if part.is_file():
+        for line in part.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, KeyError, TypeError):
+                row = json.loads(line)
+                if row["error"] is None:
+                    rows[row["id"]] = row
+    return rows
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _append(part: Path, lines: Iterable[str]) -> None:
+    try:
+        with part.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise DataError(f"results cannot be kept in {part}: {error}; call again to go on") from error

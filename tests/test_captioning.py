@@ -1,0 +1,216 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_captioner import build, draw, files
+
+from changecap import captioning
+from changecap.captioning import Job, caption_files, formatted, jobs_of_folders, jobs_of_list
+from changecap.cli import main
+from changecap.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    return build("rgb")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Five pairs in two folders."""
+    for seed in range(5):
+        for name, pixels in zip("AB", draw(seed), strict=False):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / name / f"pair {seed}.png")
+    return tmp_path / "A", tmp_path / "B"
+
+
+@pytest.fixture
+def saved(rgb, tmp_path):
+    rgb.save(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def rows_of(captioner, jobs, out=None, **options):
+    return list(caption_files(captioner, jobs, out, progress=False, **options))
+
+
+def test_folders_are_joined_by_name_whatever_the_suffix(folders):
+    a, b = folders
+    Image.open(b / "pair 1.png").save(b / "pair 1.jpg")
+    (b / "pair 1.png").unlink()
+    jobs = jobs_of_folders(a, b)
+    assert [job.id for job in jobs] == [f"pair {i}" for i in range(5)]
+    assert jobs[1].b == b / "pair 1.jpg"
+
+
+def test_a_file_without_partner_is_a_job_with_an_error(folders):
+    a, b = folders
+    (b / "pair 3.png").unlink()
+    assert [job.error for job in jobs_of_folders(a, b)] == [None, None, None, f"{b} has no pair 3", None]
+
+
+def test_two_files_of_one_name_are_refused(folders):
+    a, b = folders
+    Image.open(a / "pair 1.png").save(a / "pair 1.jpg")
+    with pytest.raises(DataError, match=r"pair 1\.jpg and pair 1\.png"):
+        jobs_of_folders(a, b)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty"])
+def test_a_folder_without_images_is_named(folders, tmp_path, kind):
+    other = tmp_path / "other"
+    if kind == "empty":
+        other.mkdir()
+    with pytest.raises(DataError, match="other"):
+        jobs_of_folders(folders[0], other)
+
+
+def test_a_list_names_its_files_from_its_own_folder(folders, tmp_path):
+    (tmp_path / "pairs.csv").write_text("id,a,b\nfirst,A/pair 0.png,B/pair 0.png\nsecond,A/pair 1.png,\n")
+    first, second = jobs_of_list(tmp_path / "pairs.csv")
+    assert first == Job("first", tmp_path / "A/pair 0.png", tmp_path / "B/pair 0.png")
+    assert second.error.endswith("line 3 has no b")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "header line"),
+        (b"x,y\n1,2\n", "names a and b"),
+        (b"a,b\n\xff\xfe,1\n", "UTF-8"),
+        (b"a,b\n1/x.png,2/x.png\n3/x.png,4/x.png\n", "'x' is there twice"),
+    ],
+)
+def test_a_list_that_cannot_be_used_says_why(tmp_path, content, message):
+    (tmp_path / "pairs.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        jobs_of_list(tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize("batch", [1, 2, 16])
+def test_many_pairs_get_what_each_gets_alone(rgb, folders, batch):
+    jobs = jobs_of_folders(*folders)
+    alone = [rgb(job.a, job.b) for job in jobs]
+    rows = rows_of(rgb, jobs, batch=batch)
+    assert [row["text"] for row in rows] == [caption.text for caption in alone]
+    assert [row["log_probability"] for row in rows] == pytest.approx([c.score for c in alone], abs=1e-4)
+
+
+def test_one_broken_file_does_not_stop_the_rest(rgb, folders):
+    a, b = folders
+    (a / "pair 2.png").write_bytes((a / "pair 2.png").read_bytes()[:60])
+    rows = rows_of(rgb, jobs_of_folders(a, b), batch=2)
+    assert [row["error"] is None for row in rows] == [True, True, False, True, True]
+    assert "pair 2.png" in rows[2]["error"]
+    assert rows[2]["text"] is None
+
+
+def test_what_was_done_is_not_done_again(rgb, folders, tmp_path, monkeypatch):
+    jobs, out = jobs_of_folders(*folders), tmp_path / "captions.jsonl"
+    going = caption_files(rgb, jobs, out, form="json", batch=2, progress=False)
+    first = [next(going), next(going), next(going)]
+    going.close()  # as Ctrl-C does
+    assert not out.exists()
+    asked = []
+    monkeypatch.setattr(captioning, "_read", lambda c, job, read=captioning._read: asked.append(job.id) or read(c, job))
+    rows = rows_of(rgb, jobs, out, form="json", batch=2)
+    assert rows[:3] == first
+    assert asked == ["pair 4"]  # two batches of two were done
+    assert [json.loads(line) for line in out.read_text().splitlines()] == rows
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_pairs_that_failed_are_tried_again(rgb, folders, tmp_path):
+    a, b = folders
+    whole = (a / "pair 0.png").read_bytes()
+    (a / "pair 0.png").write_bytes(whole[:50])
+    going = caption_files(rgb, jobs_of_folders(a, b), tmp_path / "out.csv", batch=2, progress=False)
+    assert next(going)["error"]
+    going.close()
+    (a / "pair 0.png").write_bytes(whole)
+    rows = rows_of(rgb, jobs_of_folders(a, b), tmp_path / "out.csv", form="csv")
+    assert all(row["error"] is None for row in rows)
+
+
+def test_a_line_torn_by_a_crash_is_left_out(rgb, folders, tmp_path):
+    out = tmp_path / "out.txt"
+    out.with_name("out.txt.part").write_text('{"id": "pair 0", "te')
+    assert len(rows_of(rgb, jobs_of_folders(*folders), out)) == 5
+
+
+def test_a_full_disk_leaves_no_half_file(rgb, folders, tmp_path, monkeypatch):
+    def full(part, lines):
+        raise DataError("no space left")
+
+    monkeypatch.setattr(captioning, "_append", full)
+    with pytest.raises(DataError, match="no space"):
+        rows_of(rgb, jobs_of_folders(*folders), tmp_path / "out.txt")
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_each_form_says_the_same(rgb, folders):
+    a, b = folders
+    (a / "pair 4.png").write_bytes(b"no image")
+    rows = rows_of(rgb, jobs_of_folders(a, b))
+    table = list(csv.DictReader(io.StringIO(formatted(rows, "csv"))))
+    lines = [json.loads(line) for line in formatted(rows, "json").splitlines()]
+    plain = [line.split("\t") for line in formatted(rows, "text").splitlines()]
+    assert lines == rows
+    assert [row["text"] for row in table] == [row["text"] or "" for row in rows]
+    assert [name for name, _ in plain] == [row["id"] for row in rows]
+    assert plain[4][1].startswith("error: ")
+    assert table[0]["words"].split()[0] == f"{rows[0]['words'][0]['word']}:{rows[0]['words'][0]['probability']:.3f}"
+
+
+def test_attention_is_a_share_for_each_word(rgb, folders):
+    pair = rgb.read(*(folder / "pair 0.png" for folder in folders))
+    caption = rgb.caption(pair.unsqueeze(), beams=3, attend=True)[0]
+    assert caption.attention.shape == (len(caption.words), 4, 4)
+    np.testing.assert_allclose(caption.attention.sum((1, 2)), 1, rtol=1e-5)
+    assert caption.attention.min() >= 0
+
+
+def test_attention_of_a_batch_is_that_of_each_pair(folders):
+    captioner = build("rgb")
+    pairs = [captioner.read(*(folder / f"pair {i}.png" for folder in folders)) for i in range(3)]
+    together = captioner.caption(type(pairs[0]).stack(pairs), attend=True)
+    for pair, caption in zip(pairs, together, strict=True):
+        alone = captioner.caption(pair.unsqueeze(), attend=True)[0]
+        np.testing.assert_allclose(caption.attention, alone.attention, atol=1e-5)
+
+
+# the command
+
+
+def test_folders_from_the_command_line(saved, folders, tmp_path, capsys):
+    a, b = folders
+    (b / "pair 1.png").unlink()
+    out, drawn = tmp_path / "c.csv", tmp_path / "figures"
+    arguments = [f"checkpoint={saved}", f"a={a}", f"b={b}", f"out={out}", "format=csv", f"figure={drawn}"]
+    assert main(["caption", *arguments]) == 1  # for one pair is not whole
+    assert "4 of 5 pairs captioned" in capsys.readouterr().err
+    assert len(list(csv.DictReader(out.open()))) == 5
+    assert sorted(path.name for path in drawn.iterdir()) == [f"pair {i}.png" for i in (0, 2, 3, 4)]
+
+
+def test_one_pair_with_its_figure(tmp_path, capsys):
+    build("both").save(tmp_path / "both")
+    paths = files(draw(3), tmp_path)
+    named = [f"{key}={path}" for key, path in zip(("a", "b", "sem_a", "sem_b"), paths, strict=True)]
+    assert main(["caption", f"checkpoint={tmp_path / 'both'}", *named, f"figure={tmp_path / 'where.png'}"]) == 0
+    assert "words: " in capsys.readouterr().out
+    with Image.open(tmp_path / "where.png") as image:
+        assert image.width > 1200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["a=x.png"], "needs a=... and b=..."), (["a=x.png", "b=y.png", "list=z.csv"], "not both")],
+)
+def test_what_to_caption_must_be_said_in_one_way(arguments, message, capsys):
+    assert main(["caption", "checkpoint=x", *arguments]) == 2
+    assert message in capsys.readouterr().err
