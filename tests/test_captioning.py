@@ -13,9 +13,16 @@ from changecap.cli import main
 from changecap.errors import DataError
 
 
+def talkative(inputs):
+    """A captioner whose sentences are not empty."""
+    captioner = build(inputs)
+    captioner.model.words.head.bias.data[captioner.vocabulary.end] = 0.5
+    return captioner
+
+
 @pytest.fixture(scope="module")
 def rgb():
-    return build("rgb")
+    return talkative("rgb")
 
 
 @pytest.fixture
@@ -175,7 +182,7 @@ def test_attention_is_a_share_for_each_word(rgb, folders):
 
 
 def test_attention_of_a_batch_is_that_of_each_pair(folders):
-    captioner = build("rgb")
+    captioner = talkative("rgb")
     pairs = [captioner.read(*(folder / f"pair {i}.png" for folder in folders)) for i in range(3)]
     together = captioner.caption(type(pairs[0]).stack(pairs), attend=True)
     for pair, caption in zip(pairs, together, strict=True):
@@ -193,12 +200,12 @@ def test_folders_from_the_command_line(saved, folders, tmp_path, capsys):
     arguments = [f"checkpoint={saved}", f"a={a}", f"b={b}", f"out={out}", "format=csv", f"figure={drawn}"]
     assert main(["caption", *arguments]) == 1  # for one pair is not whole
     assert "4 of 5 pairs captioned" in capsys.readouterr().err
-    assert len(list(csv.DictReader(out.open()))) == 5
+    assert out.read_text().count("\n") == 6
     assert sorted(path.name for path in drawn.iterdir()) == [f"pair {i}.png" for i in (0, 2, 3, 4)]
 
 
 def test_one_pair_with_its_figure(tmp_path, capsys):
-    build("both").save(tmp_path / "both")
+    talkative("both").save(tmp_path / "both")
     paths = files(draw(3), tmp_path)
     named = [f"{key}={path}" for key, path in zip(("a", "b", "sem_a", "sem_b"), paths, strict=True)]
     assert main(["caption", f"checkpoint={tmp_path / 'both'}", *named, f"figure={tmp_path / 'where.png'}"]) == 0
