@@ -262,10 +262,10 @@ def _images(
             noted(kind, message)
         if look.size:
             sizes[split]["{} x {}".format(*look.size)] += 1
-        for what, changed in (("maps", look.mapped), ("mask", look.masked)):
+        for what, changed in (("maps show", look.mapped), ("mask shows", look.masked)):
             if None not in (e.changed, changed) and e.changed != changed:
                 states = ("changed" if e.changed else "unchanged", "some" if changed else "no")
-                noted("flag", f"{e.id} is flagged as {states[0]}, but its {what} show {states[1]} change")
+                noted("flag", f"{e.id} is flagged as {states[0]}, but its {what} {states[1]} change")
         if look.same and (e.changed or (e.captions and not any(map(says_no_change, e.captions)))):
             noted("flag", f"{e.id} is said to be changed, but both its images are the same, pixel by pixel")
     for split, examples in splits.items():
@@ -365,16 +365,21 @@ def _repetitions(health: Health, every: Sequence[tuple[str, Example]], looks: Se
     for group in same:
         noted("same", f"the same pair of images: {_names([f'{every[i][0]}/{every[i][1].id}' for i in group])}")
     first_of = {i: group[0] for group in exact.values() for i in group}
-    groups = [[i for look in cluster for i in near[look]] for cluster in clusters(list(near))]
-    alike = [group for group in groups if len({every[i][0] for i in group}) > 1]
-    for group in alike:
+    alike = []
+    for cluster in clusters(list(near)):
+        group = [i for look in cluster for i in near[look]]
         distinct = sorted({first_of[i] for i in group})  # the repeated are noted above
-        if len(distinct) > 1:
+        if len(distinct) > 1 and len({every[i][0] for i in group}) > 1:
+            alike.append(group)
             noted("alike", f"pairs that look the same: {_names([f'{every[i][0]}/{every[i][1].id}' for i in distinct])}")
     for split, row in health.splits.items():
         for key, found in (("same_in_train", same), ("alike_in_train", alike)):
             twins = [g for g in found if any(every[i][0] == "train" for i in g)]
-            row[key] = None if split == "train" or "train" not in health.splits else sum(every[i][0] == split for g in twins for i in g)
+            row[key] = (
+                None
+                if split == "train" or "train" not in health.splits
+                else sum(every[i][0] == split for g in twins for i in g)
+            )
 
 
 def clusters(looks: Sequence[int]) -> list[list[int]]:

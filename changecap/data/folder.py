@@ -114,7 +114,8 @@ def _listed(place: Path, report: Report) -> dict[str, str]:
     """File names in ``place`` by stem; folders in it are not entered, so no loop of links is followed."""
     found: dict[str, str] = {}
     try:
-        names = sorted(e.name for e in os.scandir(place) if e.name[0] != "." and not e.is_dir())
+        # os.path answers where pathlib raises: a link to itself is no folder, and is missed later
+        names = sorted(n for n in os.listdir(place) if n[0] != "." and not os.path.isdir(place / n))
     except FileNotFoundError:
         return found
     except OSError as error:
