@@ -6,6 +6,7 @@ Reports all that is wrong, not only the first of it. Knows what data sets hold, 
 import hashlib
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +131,7 @@ def read_captions(file: Path, report: "_Notes") -> dict[str, list[Example]]:
 
     Karpathy's ``images[]`` are cut into words as in training. Plain lists of sentences by name, perhaps under the key
     ``captions``, count as cut already: words are what blanks part. Their split is what the name begins with
-    (``train_000001``), or ``all`` where it begins with none.
+    (``train_000001``), or ``other`` where it begins with none.
 
     Raises:
         DataError: the file is empty, broken or of another structure.
@@ -143,13 +144,14 @@ def read_captions(file: Path, report: "_Notes") -> dict[str, list[Example]]:
         content = content["captions"]
     splits: dict[str, list[Example]] = defaultdict(list)
     for name, said in sentences(content, file).items():
-        split = next((s for s in ("train", "val", "test") if name.startswith(s)), "all")
+        begins = re.match("(train|val|test)(?![a-z])", name)
+        split = begins[1] if begins else "other"
         captions = tuple(" ".join(s.lower().split()) for s in said)
         report.split = split
         if not captions or not all(captions):
             report("captions", f"{file}: {name} has no caption, or an empty one")
         splits[split].append(Example(name, Path(name), Path(name), None, None, tuple(filter(None, captions)), None))
-    return {split: splits[split] for split in ("train", "val", "test", "all") if split in splits}
+    return {split: splits[split] for split in ("train", "val", "test", "other") if split in splits}
 
 
 class _Notes:
@@ -268,9 +270,11 @@ def _images(
                 noted("flag", f"{e.id} is flagged as {states[0]}, but its {what} {states[1]} change")
         if look.same and (e.changed or (e.captions and not any(map(says_no_change, e.captions)))):
             noted("flag", f"{e.id} is said to be changed, but both its images are the same, pixel by pixel")
+    listed = {path for _, e in every for _, path in e.files()}
+    legible = not any(f.kind == "captions" for f in health.findings)  # else more may be listed than could be read
     for split, examples in splits.items():
         noted.split = split
-        for message in _unlisted(examples, {path for _, e in every for _, path in e.files()}):
+        for message in _unlisted(examples, listed) if legible else ():
             noted("unlisted", message)
         health.splits[split]["sizes"] = dict(sizes[split].most_common())
     _repetitions(health, every, looks, noted)

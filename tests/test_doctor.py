@@ -337,6 +337,15 @@ def test_a_caption_file_of_karpathy_is_examined_without_images(tmp_path):
     assert (health.splits["train"]["words"], health.splits["val"]["pairs"]) == (3, 1)
 
 
+def test_a_plain_caption_file_is_split_by_its_names(tmp_path):
+    file = tmp_path / "captions.json"
+    file.write_text(json.dumps({"captions": {"test_1": ["A road"], "train_1": ["x, y"], "trainyard": ["z"], "a": []}}))
+    health = doctor.examine("folder", file)
+    assert list(health.splits) == ["train", "test", "other", "all"]
+    assert (health.splits["test"]["words"], health.splits["other"]["pairs"], health.splits["all"]["pairs"]) == (2, 2, 4)
+    assert [(f.kind, f.split) for f in health.findings] == [("captions", "other"), ("words", "train")]
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no captions at {SHARED}; set CHANGECAP_SHARED")
 def test_the_captions_of_levir_cc_have_the_known_statistics():
     known = json.loads((SHARED / "LEVIR_stats.json").read_text())
