@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -100,24 +101,24 @@ def examine(name: str, root: Path, mode: str = "strict", workers: int = 2, progr
     Raises:
         ConfigError: the format is not known.
     """
-    read_with = reader(name)
-    health = Health("captions" if root.is_file() else name, str(root))
+    read_with, alone = reader(name), os.path.isfile(root)
+    health = Health("captions" if alone else name, str(root))
     noted = _Notes(health, mode)
     splits: dict[str, list[Example]] = {}
     try:
-        if root.is_file():
+        if alone:
             splits = read_captions(root, noted)
         else:
             for split in read_with.splits(root):
                 noted.split = split
                 try:
                     splits[split] = read_with.read(root, split, None, noted)
-                except DataError as error:
+                except (DataError, OSError) as error:
                     noted("captions", str(error))
-    except DataError as error:
+    except (DataError, OSError) as error:
         noted("captions", str(error))
     _captions(health, splits, noted)
-    if not root.is_file():
+    if not alone:
         _images(health, splits, noted, workers, progress)
     if len(splits) > 1:
         health.splits["all"] = _together(health.splits, splits)
@@ -346,7 +347,7 @@ def appearance(rgb: np.ndarray) -> int:
 def _unlisted(examples: Sequence[Example], listed: set[Path]) -> Iterator[str]:
     """Files beside the images of a split that belong to no pair of any split."""
     for folder in sorted({path.parent for e in examples for path in (e.a, e.b)}):
-        if folder.is_dir():
+        with suppress(OSError):  # a folder that is not there, or closed to us: its files are missed one by one
             more = sorted(p.name for p in folder.iterdir() if p not in listed and not p.name.startswith("."))
             if more:
                 yield f"{folder}: {len(more)} files are in no pair: {_names(more)}"

@@ -38,7 +38,7 @@ def read(root: Path, split: str, maps: bool | None = None, report: Report = stop
         raise DataError(f"Dubai-CC in {root} has no land-cover maps; use inputs=rgb")
     file, whole = _captions(root, split)
     choices = [tuple(root / part.format(split=split) for part in dates) for dates in IMAGES]
-    dates = next((dates for dates in choices if any(folder.is_dir() for folder in dates)), None)
+    dates = next((dates for dates in choices if any(os.path.isdir(folder) for folder in dates)), None)
     if dates is None:
         looked = ", ".join(str(before.relative_to(root)) for before, _ in choices)
         raise DataError(f"no images of split {split} in {root}; looked for the folders {looked}; set data.root")
@@ -83,5 +83,5 @@ def _common(root: Path) -> Path | None:
 def _own(root: Path, split: str) -> list[Path]:
     """JSON files whose name begins with ``split``."""
     folders = (root / place for place in BESIDE)
-    files = (file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir()))
+    files = (file for folder in folders if os.path.isdir(folder) for file in sorted(folder.iterdir()))
     return [f for f in files if f.suffix.lower() == ".json" and f.name.lower().startswith(split)]

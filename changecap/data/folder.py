@@ -33,10 +33,10 @@ def read(root: Path, split: str, maps: bool | None = True, report: Report = stop
             goes on: an image has no partner, names are ambiguous, or the captions do not fit the pairs.
     """
     folder = _folder(root, split)
-    with_maps = any((folder / name).is_dir() for name in ("sem_a", "sem_b")) if maps is None else maps
-    if with_maps and not any((folder / name).is_dir() for name in ("sem_a", "sem_b")):
+    there = any(os.path.isdir(folder / name) for name in ("sem_a", "sem_b"))
+    if maps and not there:
         raise DataError(f"no land-cover maps in {folder}: neither sem_a nor sem_b is there; use inputs=rgb")
-    places = [folder / name for name in ("A", "B", "sem_a", "sem_b")[: 4 if with_maps else 2]]
+    places = [folder / name for name in ("A", "B", "sem_a", "sem_b")[: 4 if there and maps is not False else 2]]
     listed = [_listed(place, report) for place in places]
     before, after, *_ = listed
     stems = sorted(before.keys() | after.keys())
@@ -47,7 +47,7 @@ def read(root: Path, split: str, maps: bool | None = True, report: Report = stop
     examples = []
     for stem in stems:
         name = before.get(stem) or after[stem]
-        files = karpathy.Files(*(p / there.get(stem, name) for p, there in zip(places, listed, strict=True)))
+        files = karpathy.Files(*(p / names.get(stem, name) for p, names in zip(places, listed, strict=True)))
         examples.append(Example(name, *files[:4], captions.get(stem, ()), None))
         require(examples[-1], "a folder beside it", report)
     return examples
@@ -55,7 +55,7 @@ def read(root: Path, split: str, maps: bool | None = True, report: Report = stop
 
 def splits(root: Path) -> list[str]:
     """The splits in folder ``root``; a folder without any is ``test``."""
-    return [split for split in SPLITS if (root / split / "A").is_dir() or (root / split / "B").is_dir()] or ["test"]
+    return [split for split in SPLITS if _holds(root / split)] or ["test"]
 
 
 def sentences(content: Any, source: Path) -> dict[str, list[str]]:
@@ -92,17 +92,21 @@ def _entry(entry: Any) -> tuple[str | None, list[str] | None]:
     return name if isinstance(name, str) else None, said if fits else None
 
 
+def _holds(folder: Path) -> bool:
+    """Whether there are pairs in ``folder``, or halves of pairs."""
+    return any(os.path.isdir(folder / date) for date in "AB")
+
+
 def _folder(root: Path, split: str) -> Path:
     """The folder that holds ``A`` and ``B`` of ``split``."""
     found = splits(root)
-    own = root / split
-    folder = own if (own / "A").is_dir() or (own / "B").is_dir() else root
+    folder = root / split if _holds(root / split) else root
     if folder == root and split not in found:
         raise DataError(
             f"{root} has no split {split!r}, only: {', '.join(found)}; a folder of train/, val/ and test/ has splits, "
             "and a plain one is the split test"
         )
-    if lacking := [name for name in "AB" if not (folder / name).is_dir()]:
+    if lacking := [name for name in "AB" if not os.path.isdir(folder / name)]:
         raise DataError(
             f"no folder {' and no '.join(lacking)} in {folder}; a folder of pairs has A/ (before) and B/ (after), "
             "or train/A and so on; set data.root"

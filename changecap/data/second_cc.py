@@ -1,5 +1,6 @@
 """SECOND-CC as published: ``{train,val,test}/{rgb,sem}/{A,B}/<file>.png`` and ``SECOND-CC-AUG.json``."""
 
+import os
 from pathlib import Path
 
 from . import karpathy
@@ -22,7 +23,7 @@ def read(root: Path, split: str, maps: bool | None = True, report: Report = stop
             Unless ``report`` goes on: a pair is listed twice, has no caption, or lacks an image or a map.
     """
     folder = root / split
-    with_maps = (folder / "sem").is_dir() if maps is None else maps
+    with_maps = os.path.isdir(folder / "sem") if maps is None else maps
     kinds = ("rgb/A", "rgb/B", "sem/A", "sem/B")[: 4 if with_maps else 2]
 
     def files(name: str) -> karpathy.Files:
