@@ -158,6 +158,16 @@ def _parity(config: Config, given: set[str]) -> int:
     return 0 if all(check.ok for check in checks) else 1
 
 
+def _doctor(config: Config, given: set[str]) -> int:
+    as_json = _wants_json(config)
+    from . import doctor
+
+    data = config["data"]
+    health = doctor.examine(data["name"], Path(data["root"]), data["palette"], config["workers"], progress=not as_json)
+    print(doctor.as_json(health) if as_json else doctor.table(health))
+    return 1 if health.errors else 0
+
+
 def _data_of(config: Config, stored: Config, given: set[str]) -> Config:
     """The data to evaluate on: those of the checkpoint, with what was given in their place."""
     if "data" in given:
@@ -213,4 +223,11 @@ VERBS = {
     "score": Verb(("changecap score references=references.json hypotheses=hypotheses.json",), _score),
     "synth": Verb(("changecap synth out=data/synth256 pairs=1000 size=256",), _synth),
     "parity": Verb(("changecap parity fixture=tests/golden/mmodalcc/public",), _parity),
+    "doctor": Verb(
+        (
+            "changecap doctor data=levir_cc data.root=LEVIR-CC",
+            "changecap doctor data=folder data.root=my_pairs format=json",
+        ),
+        _doctor,
+    ),
 }

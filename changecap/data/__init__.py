@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
@@ -12,9 +13,10 @@ from .example import Example
 if TYPE_CHECKING:
     from .dataset import PairDataset
 
-__all__ = ["READERS", "Example", "ensure", "load"]
+__all__ = ["READERS", "Example", "ensure", "load", "reader"]
 
-READERS = {"second_cc": "second_cc"}  # data.name -> module with read(root, split, maps)
+# data.name -> module
+READERS = {"second_cc": "second_cc", "levir_cc": "levir_cc", "dubai_cc": "dubai_cc", "folder": "folder"}
 
 
 def load(
@@ -26,12 +28,21 @@ def load(
         ConfigError: the format is not known.
         DataError: the data set is incomplete or broken.
     """
-    if name not in READERS:
-        raise ConfigError(f"unknown data set format data.name={name!r}, expected one of: {', '.join(READERS)}")
+    read = reader(name).read
     from .dataset import PairDataset  # brings torch, which the simulator's processes do without
 
-    read = import_module(f".{READERS[name]}", __name__).read
     return PairDataset(read(Path(root), split, maps), split, size, maps, palette)
+
+
+def reader(name: str) -> ModuleType:
+    """The module that reads format ``name``: ``read(root, split, maps, report)`` and ``splits(root)``.
+
+    Raises:
+        ConfigError: the format is not known.
+    """
+    if name not in READERS:
+        raise ConfigError(f"unknown data set format data.name={name!r}, expected one of: {', '.join(READERS)}")
+    return import_module(f".{READERS[name]}", __name__)
 
 
 def ensure(data: Mapping[str, Any], progress: bool = True) -> None:

@@ -107,7 +107,7 @@ class PairDataset:
         self._all = Pair(*store)  # type: ignore[arg-type]
 
     def _map(self, path: Path) -> Tensor:
-        rgb = _open(path, "land-cover map")
+        rgb = read_rgb(path, "land-cover map")
         if self.palette == "nearest" and (strange := palette.off_palette(rgb)):
             if not self.snapped:
                 log.warning("%s: %d pixels off the palette were snapped; more may follow", path, strange)
@@ -121,7 +121,7 @@ def read_image(path: Path) -> Tensor:
     Raises:
         DataError: the file is missing, is no image, is cut short or too large.
     """
-    return torch.from_numpy(_open(path, "image")).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(read_rgb(path, "image")).permute(2, 0, 1).contiguous()
 
 
 def read_map(path: Path, mode: str = "strict") -> Tensor:
@@ -130,11 +130,15 @@ def read_map(path: Path, mode: str = "strict") -> Tensor:
     Raises:
         DataError: as :func:`read_image`, or a colour is not on the palette.
     """
-    return torch.from_numpy(palette.to_classes(_open(path, "land-cover map"), mode, str(path)))
+    return torch.from_numpy(palette.to_classes(read_rgb(path, "land-cover map"), mode, str(path)))
 
 
-def _open(path: Path, what: str) -> np.ndarray:
-    """Decode ``path`` to RGB ``(H, W, 3)`` uint8."""
+def read_rgb(path: Path, what: str) -> np.ndarray:
+    """The ``"image"`` or ``"land-cover map"`` in file ``path`` as RGB ``(H, W, 3)`` uint8.
+
+    Raises:
+        DataError: the file is missing, is no image, is cut short or too large; a map is grey.
+    """
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:

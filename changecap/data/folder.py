@@ -1,0 +1,165 @@
+"""A plain folder of pairs: ``A/``, ``B/``, if there are maps ``sem_a/``, ``sem_b/``, and perhaps ``captions.json``.
+
+All of it either in the folder itself, which then is the split ``test``, or once in each of ``train/``, ``val/`` and
+``test/``. Pairs are joined by name; the ending may differ.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..vocabulary import tokenise
+from . import karpathy
+from .example import Example, Report, require, stop
+
+CAPTIONS = "captions.json"
+SPLITS = ("train", "val", "test")
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+
+
+def read(root: Path, split: str, maps: bool | None = True, report: Report = stop) -> list[Example]:
+    """The pairs of ``split`` in folder ``root``; without a caption file they have no captions.
+
+    Args:
+        root: the folder.
+        split: ``train``, ``val`` or ``test``.
+        maps: whether the land-cover maps must be there; ``None``: if there is a folder of them.
+        report: takes the kind and the message of each problem that is no reason to leave the rest unread.
+
+    Raises:
+        DataError: a folder is missing or empty, the caption file is broken or of another structure. Unless ``report``
+            goes on: an image has no partner, names are ambiguous, or the captions do not fit the pairs.
+    """
+    folder = _folder(root, split)
+    there = any(os.path.isdir(folder / name) for name in ("sem_a", "sem_b"))
+    if maps and not there:
+        raise DataError(f"no land-cover maps in {folder}: neither sem_a nor sem_b is there; use inputs=rgb")
+    places = [folder / name for name in ("A", "B", "sem_a", "sem_b")[: 4 if there and maps is not False else 2]]
+    listed = [_listed(place, report) for place in places]
+    before, after, *_ = listed
+    stems = sorted(before.keys() | after.keys())
+    if not stems:
+        raise DataError(f"no pair in {folder}: A and B hold no file that ends in {', '.join(ENDINGS)}")
+    _distinct(stems, folder, report)
+    captions = _captions(root, folder, {stem: before.get(stem, after.get(stem, stem)) for stem in stems}, report)
+    examples = []
+    for stem in stems:
+        name = before.get(stem) or after[stem]
+        files = karpathy.Files(*(p / names.get(stem, name) for p, names in zip(places, listed, strict=True)))
+        examples.append(Example(name, *files[:4], captions.get(stem, ()), None))
+        require(examples[-1], "a folder beside it", report)
+    return examples
+
+
+def splits(root: Path) -> list[str]:
+    """The splits in folder ``root``; a folder without any is ``test``."""
+    return [split for split in SPLITS if _holds(root / split)] or ["test"]
+
+
+def sentences(content: Any, source: Path) -> dict[str, list[str]]:
+    """Sentences by name, from ``{name: [sentence, ...]}`` or ``[{"filename", "captions" | "sentences"}, ...]``.
+
+    Raises:
+        DataError: ``content`` of file ``source`` is neither, or names a pair twice.
+    """
+    if isinstance(content, list):
+        entries = content
+    elif isinstance(content, dict):
+        entries = [{"filename": name, "captions": said} for name, said in content.items()]
+    else:
+        raise DataError(f"{source} is neither {{name: [sentence, ...]}} nor a list of filename and captions")
+    found: dict[str, list[str]] = {}
+    for i, entry in enumerate(entries):
+        name, said = _entry(entry)
+        if name is None or said is None:
+            raise DataError(f'{source}: entry {i} is not {{"filename": text, "captions": [sentence, ...]}}: {entry!r}')
+        if name in found:
+            raise DataError(f"{source}: {name} is listed twice")
+        found[name] = said
+    return found
+
+
+def _entry(entry: Any) -> tuple[str | None, list[str] | None]:
+    """Name and sentences of ``entry``, ``None`` in place of what is not as it should be."""
+    if not isinstance(entry, Mapping):
+        return None, None
+    name, said = entry.get("filename"), entry.get("captions", entry.get("sentences"))
+    if isinstance(said, list):  # as Karpathy writes them, too
+        said = [s.get("raw") if isinstance(s, Mapping) else s for s in said]
+    fits = isinstance(said, list) and all(isinstance(s, str) for s in said)
+    return name if isinstance(name, str) else None, said if fits else None
+
+
+def _holds(folder: Path) -> bool:
+    """Whether there are pairs in ``folder``, or halves of pairs."""
+    return any(os.path.isdir(folder / date) for date in "AB")
+
+
+def _folder(root: Path, split: str) -> Path:
+    """The folder that holds ``A`` and ``B`` of ``split``."""
+    found = splits(root)
+    folder = root / split if _holds(root / split) else root
+    if folder == root and split not in found:
+        raise DataError(
+            f"{root} has no split {split!r}, only: {', '.join(found)}; a folder of train/, val/ and test/ has splits, "
+            "and a plain one is the split test"
+        )
+    if lacking := [name for name in "AB" if not os.path.isdir(folder / name)]:
+        raise DataError(
+            f"no folder {' and no '.join(lacking)} in {folder}; a folder of pairs has A/ (before) and B/ (after), "
+            "or train/A and so on; set data.root"
+        )
+    return folder
+
+
+def _listed(place: Path, report: Report) -> dict[str, str]:
+    """File names in ``place`` by stem; folders in it are not entered, so no loop of links is followed."""
+    found: dict[str, str] = {}
+    try:
+        # os.path answers where pathlib raises: a link to itself is no folder, and is missed later
+        names = sorted(n for n in os.listdir(place) if n[0] != "." and not os.path.isdir(place / n))
+    except FileNotFoundError:
+        return found
+    except OSError as error:
+        raise DataError(f"{place} cannot be listed: {error.strerror}") from error
+    for name in names:
+        stem, ending = os.path.splitext(name)
+        if ending.lower() not in ENDINGS:
+            continue
+        if stem in found:
+            report("names", f"{found[stem]} and {name} in {place} are both called {stem}; remove or rename one")
+        else:
+            found[stem] = name
+    return found
+
+
+def _distinct(stems: Iterable[str], folder: Path, report: Report) -> None:
+    seen: dict[str, str] = {}
+    for stem in stems:
+        other = seen.setdefault(stem.casefold(), stem)
+        if other != stem:
+            report("names", f"{other} and {stem} in {folder} differ only in case; rename one")
+
+
+def _captions(root: Path, folder: Path, names: Mapping[str, str], report: Report) -> dict[str, tuple[str, ...]]:
+    """Captions by stem; ``names`` has the file name of each."""
+    file = next((f for f in (folder / CAPTIONS, root / CAPTIONS) if os.path.lexists(f)), None)
+    if file is None:
+        return {}
+    stem_of = {name: stem for stem, name in names.items()} | {stem: stem for stem in names}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, said in sentences(karpathy.read_json(file), file).items():
+        stem = stem_of.get(name) or stem_of.get(os.path.splitext(name)[0])
+        if stem is None:
+            if file.parent == folder:  # else it may be of another split
+                report("captions", f"{file} lists {name}, but {folder} has no such pair")
+            continue
+        words = [" ".join(tokenise(s)) for s in said]
+        if not words or not all(words):
+            report("captions", f"{file}: {name} has no caption, or an empty one")
+        found[stem] = tuple(filter(None, words))
+    for stem in names.keys() - found.keys():
+        report("captions", f"{file} has no caption for {names[stem]}")
+    return found
