@@ -223,7 +223,7 @@ def test_a_resumed_run_is_asked_for_alone(called):
 
 def test_data_are_chosen_as_a_group(called):
     main(["train", "data=second_cc", "data.root=SECOND", "data.palette=nearest"])
-    data = {"name": "second_cc", "root": "SECOND", "size": 256, "palette": "nearest"}
+    data = {"name": "second_cc", "root": "SECOND", "size": 256, "palette": "nearest", "pack": False}
     assert called["train"]["data"] == data
 
 
