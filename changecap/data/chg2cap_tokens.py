@@ -82,7 +82,7 @@ def _captions(file: Path) -> list[str]:
         raise DataError(f"no {file.name} in {file.parent}, but its pair is listed; complete the data set") from None
     except ValueError as error:
         raise DataError(f"{file} is empty or broken JSON: {error}; copy or make it anew") from error
-    lists = content if isinstance(content, list) else [None]
+    lists: list = content if isinstance(content, list) else [None]
     if not all(isinstance(words, list) and all(isinstance(w, str) for w in words) for words in lists):
         raise DataError(f"{file}: expected a JSON list of captions, each a list of words")
     captions = [" ".join(tokenise(" ".join(w for w in words if w not in SPECIAL))) for words in lists]

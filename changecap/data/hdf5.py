@@ -122,8 +122,12 @@ def _open(file: Path, process: int, size: int, time: int) -> Any:
 def _captions(root: Path, split: str, base: str) -> list[str]:
     """All captions of the split in their order."""
     ids = _json(root / f"WORDMAP_{base}.json", dict)
-    if missing := [name for name in SPECIAL if name not in ids]:
-        raise DataError(f"{root / f'WORDMAP_{base}.json'} has no {', '.join(missing)}; it is not of that code")
+    missing = [name for name in SPECIAL if name not in ids]
+    if missing or not all(isinstance(i, int) for i in ids.values()):
+        raise DataError(
+            f"{root / f'WORDMAP_{base}.json'} is no word map: "
+            f"{'it has no ' + ', '.join(missing) if missing else 'an id is no number'}; copy or make it anew"
+        )
     words = {i: word for word, i in ids.items()}
     file = root / f"{split}_CAPTIONS_{base}.json"
     rows = _json(file, list)
@@ -137,7 +141,7 @@ def _captions(root: Path, split: str, base: str) -> list[str]:
         except (KeyError, TypeError) as error:
             raise DataError(f"{file}: caption {i} is no list of ids in the word map: {error!r}") from error
         inner = " ".join(tokenise(" ".join(said[1:-1])))
-        if said[:1] != ["<start>"] or said[-1:] != ["<end>"] or not inner:
+        if said[:1] != ["<start>"] or said[-1:] != ["<end>"] or not inner or {*said[1:-1]} & {*SPECIAL}:
             raise DataError(f"{file}: caption {i} of length {length} is {said}; expected <start>, words and <end>")
         captions.append(inner)
     return captions
