@@ -289,10 +289,11 @@ def test_a_read_only_root_keeps_its_packs_in_the_cache(root, cache, monkeypatch)
     assert packed(root)._pack.path == kept
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_root_without_leave_to_write_keeps_its_packs_in_the_cache(root, cache):
     root.chmod(0o555)
     try:
+        if os.access(root, os.W_OK):
+            pytest.skip("this user may write anywhere")
         assert packed(root)._pack.path.is_relative_to(cache)
     finally:
         root.chmod(0o755)
