@@ -105,9 +105,9 @@ def packed(dataset: "PairDataset", root: Path, workers: int = 2, progress: bool 
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _tidy(folder)
-            _write(folder / name, dataset, dataset.pairs(workers, progress, "packing"), root, settings, mark)
+            made = _write(folder / name, dataset, dataset.pairs(workers, progress, "packing"), root, settings, mark)
             _tidy(folder, settings, mark)
-            return Pack(folder / name)
+            return made
         except OSError as error:
             if error.errno in _READ_ONLY:
                 continue
@@ -176,8 +176,8 @@ def _folders(root: Path) -> tuple[Path, Path]:
 
 def _write(
     path: Path, dataset: "PairDataset", pairs: Iterator[Pair], root: Path, settings: Mapping[str, Any], mark: str
-) -> None:
-    """Write the pack, whole or not at all."""
+) -> Pack:
+    """Write the pack, whole or not at all, and map it."""
     with NamedTemporaryFile(dir=path.parent, prefix=_PART, delete=False) as file:
         try:
             file.seek(PAGE)  # the header comes last
@@ -197,10 +197,13 @@ def _write(
             file.flush()
             os.fsync(file.fileno())
             os.chmod(file.name, 0o644)  # temporary files are private, data are not
+            made = Pack(Path(file.name))  # before another process can remove it
             os.replace(file.name, path)
+            made.path = path
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+    return made
 
 
 def _check_room(folder: Path, length: int) -> None:
