@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from .data import Example, karpathy, palette, reader
 from .data.dataset import read_rgb
+from .data.example import Source
 from .data.folder import sentences
 from .errors import DataError
 from .nochange import says_no_change
@@ -284,9 +285,9 @@ def _images(
 def _look(e: Example) -> _Look:
     """Decode the files of a pair that are there; nothing that is wrong with one keeps the others from being read."""
     look = _Look()
-    read: dict[Path, np.ndarray] = {}
+    read: dict[Source, np.ndarray] = {}
     for kind, path in e.files():
-        if not os.path.isfile(path):
+        if isinstance(path, Path) and not os.path.isfile(path):
             continue  # the reader has noted it
         try:
             read[path] = read_rgb(path, kind)
@@ -305,7 +306,7 @@ def _look(e: Example) -> _Look:
     return look
 
 
-def _compare_sizes(look: _Look, read: Mapping[Path, np.ndarray]) -> None:
+def _compare_sizes(look: _Look, read: Mapping[Source, np.ndarray]) -> None:
     shapes = [(path, (rgb.shape[1], rgb.shape[0])) for path, rgb in read.items()]
     for path, (w, h) in shapes[1:]:
         first, (fw, fh) = shapes[0]
@@ -314,7 +315,7 @@ def _compare_sizes(look: _Look, read: Mapping[Path, np.ndarray]) -> None:
     look.size = shapes[0][1] if shapes else None
 
 
-def _look_at_images(look: _Look, e: Example, read: Mapping[Path, np.ndarray]) -> None:
+def _look_at_images(look: _Look, e: Example, read: Mapping[Source, np.ndarray]) -> None:
     blank = False
     for path in (e.a, e.b):
         if path in read and (read[path] == read[path][0, 0]).all():
@@ -327,7 +328,7 @@ def _look_at_images(look: _Look, e: Example, read: Mapping[Path, np.ndarray]) ->
         look.look = None if blank else appearance(read[e.a]) << 64 | appearance(read[e.b])
 
 
-def _look_at_maps(look: _Look, e: Example, read: Mapping[Path, np.ndarray]) -> None:
+def _look_at_maps(look: _Look, e: Example, read: Mapping[Source, np.ndarray]) -> None:
     maps = [read[path] for path in (e.sem_a, e.sem_b) if path is not None and path in read]
     for path in (e.sem_a, e.sem_b):
         if path is not None and path in read and (strange := palette.off_palette(read[path])):
@@ -344,9 +345,9 @@ def appearance(rgb: np.ndarray) -> int:
     return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
 
 
-def _unlisted(examples: Sequence[Example], listed: set[Path]) -> Iterator[str]:
+def _unlisted(examples: Sequence[Example], listed: set[Source]) -> Iterator[str]:
     """Files beside the images of a split that belong to no pair of any split."""
-    for folder in sorted({path.parent for e in examples for path in (e.a, e.b)}):
+    for folder in sorted({path.parent for e in examples for path in (e.a, e.b) if isinstance(path, Path)}):
         with suppress(OSError):  # a folder that is not there, or closed to us: its files are missed one by one
             more = sorted(p.name for p in folder.iterdir() if p not in listed and not p.name.startswith("."))
             if more:

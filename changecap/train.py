@@ -105,6 +105,8 @@ class _Run:
         self.train_set, self.val_set = sets["train"], sets["val"]
         self.device, self.progress = device, progress
         for dataset in sets.values():
+            if config["data"].get("pack"):  # absent in runs from before there were packs
+                dataset.pack(Path(config["data"]["root"]), config["workers"], progress)
             if config["preload"]:
                 dataset.preload(config["workers"], progress)
         self.captions = [[vocabulary.encode(c) for c in e.captions] for e in self.train_set.examples]

@@ -53,6 +53,8 @@ def _evaluate(config: Config, given: set[str]) -> int:
     ensure(data)
     size = data["size"] if "data.size" in given else captioner.size
     read = partial(load, data["name"], data["root"], size=size, maps=captioner.inputs != "rgb", palette=data["palette"])
+    # absent in runs from before there were packs
+    read = partial(read, pack=data.get("pack", False), workers=config["workers"], progress=True)
     tested = read(split=config["split"])
     known = read(split="train") if config["baselines"] else None
     for dataset in filter(None, (tested, known)):
@@ -159,7 +161,7 @@ def _parity(config: Config, given: set[str]) -> int:
 
 
 def _doctor(config: Config, given: set[str]) -> int:
-    as_json = _wants_json(config)
+    as_json = _form(config, "text", "json") == "json"
     from . import doctor
 
     data = config["data"]

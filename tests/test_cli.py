@@ -223,7 +223,7 @@ def test_a_resumed_run_is_asked_for_alone(called):
 
 def test_data_are_chosen_as_a_group(called):
     main(["train", "data=second_cc", "data.root=SECOND", "data.palette=nearest"])
-    data = {"name": "second_cc", "root": "SECOND", "size": 256, "palette": "nearest"}
+    data = {"name": "second_cc", "root": "SECOND", "size": 256, "palette": "nearest", "pack": False}
     assert called["train"]["data"] == data
 
 
@@ -309,12 +309,13 @@ def test_a_run_is_evaluated_by_its_folder_alone(run, capsys):
 
 def test_an_evaluation_takes_another_split_folder_and_size(run, tmp_path, capsys):
     arguments = ["split=val", f"out={tmp_path}", "limit=2", "baselines=false", "report=false", "maps=predicted"]
-    data = ["data=second_cc", f"data.root={run.parent / 'data'}", "data.size=48"]
+    data = ["data=second_cc", f"data.root={run.parent / 'data'}", "data.size=48", "data.pack=true"]
     assert main(["evaluate", f"checkpoint={run / 'last'}", "device=cpu", "beams=2", *arguments, *data]) == 0
     said = capsys.readouterr().out
     assert said.startswith("val split: 2 pairs")
     assert "rgb + maps (predicted maps); beams: 2" in said
     assert sorted(p.name for p in tmp_path.iterdir()) == ["card.json", "hypotheses.json", "references.json"]
+    assert [p.name[:7] for p in (run.parent / "data" / ".changecap").iterdir()] == ["val-48-"]
 
 
 def test_a_slip_in_the_data_folder_of_an_evaluation_simulates_nothing(run, tmp_path, capsys):

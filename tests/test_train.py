@@ -177,6 +177,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(configured
     assert not torch.equal(one, two)
 
 
+@pytest.mark.parametrize("preload", [True, False])
+def test_packed_pairs_train_to_the_same_weights(configured, whole, root, preload, monkeypatch):
+    config = configured(preload=preload)
+    config["data"]["pack"] = True
+    out = run(config)
+    assert_same(everything(whole), everything(out))
+    assert sorted(p.name.split("-")[0] for p in (root / ".changecap").glob("*.pack")) == ["train", "val"]
+    monkeypatch.setattr("changecap.data.dataset._open", None)
+    run(config | {"out": f"{out}2", "steps": 1})
+
+
 @pytest.mark.parametrize("step", [0, 2, 3, 5], ids="at step {}".format)  # 2 and 5 end an epoch
 def test_a_run_that_sigterm_interrupts_resumes_to_the_same_weights(configured, whole, tmp_path, monkeypatch, step):
     with monkeypatch.context() as patch:

@@ -8,21 +8,46 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
-from .example import Example
+from .example import Example, Stored
 
 if TYPE_CHECKING:
     from .dataset import PairDataset
 
-__all__ = ["READERS", "Example", "ensure", "load", "reader"]
+__all__ = ["READERS", "Example", "Stored", "ensure", "load", "reader"]
 
-# data.name -> module
-READERS = {"second_cc": "second_cc", "levir_cc": "levir_cc", "dubai_cc": "dubai_cc", "folder": "folder"}
+READERS = {  # data.name -> module
+    "second_cc": "second_cc",
+    "levir_cc": "levir_cc",
+    "dubai_cc": "dubai_cc",
+    "folder": "folder",
+    "hdf5": "hdf5",
+    "chg2cap_tokens": "chg2cap_tokens",
+}
 
 
 def load(
-    name: str, root: str | Path, split: str, size: int | None = None, maps: bool = True, palette: str = "strict"
+    name: str,
+    root: str | Path,
+    split: str,
+    size: int | None = None,
+    maps: bool = True,
+    palette: str = "strict",
+    pack: bool = False,
+    workers: int = 2,
+    progress: bool = False,
 ) -> "PairDataset":
     """Split ``split`` of the data set in folder ``root``, which is laid out as format ``name``.
+
+    Args:
+        name: a key of :data:`READERS`.
+        root: the folder.
+        split: ``train``, ``val`` or ``test``.
+        size: side in pixels that everything is resized to; ``None`` keeps the files' own.
+        maps: whether land-cover maps are read.
+        palette: ``strict`` or ``nearest``, what is done about a colour off the palette.
+        pack: read from one memory-mapped file of decoded pairs, which is written the first time.
+        workers: threads that decode for the pack.
+        progress: show a bar while they do.
 
     Raises:
         ConfigError: the format is not known.
@@ -31,7 +56,10 @@ def load(
     read = reader(name).read
     from .dataset import PairDataset  # brings torch, which the simulator's processes do without
 
-    return PairDataset(read(Path(root), split, maps), split, size, maps, palette)
+    dataset = PairDataset(read(Path(root), split, maps), split, size, maps, palette)
+    if pack:
+        dataset.pack(Path(root), workers, progress)
+    return dataset
 
 
 def reader(name: str) -> ModuleType:

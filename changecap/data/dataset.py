@@ -1,8 +1,9 @@
 """Pairs on disk as tensors: one dataset class for every format; the readers only say which files belong together."""
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from preprocess import Pair
 
 from ..errors import DataError
 from . import palette
-from .example import Example
+from .example import Example, Source, Stored
+from .pack import Pack, packed
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class PairDataset:
         self.examples, self.split, self.size, self.maps, self.palette = list(examples), split, size, maps, palette
         self.snapped: dict[str, int] = {}  # file -> pixels whose colour was snapped
         self._all: Pair | None = None
+        self._pack: Pack | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -58,6 +61,8 @@ class PairDataset:
         """
         if self._all is not None:
             return Pair(*(None if x is None else x[index] for x in self._all))  # type: ignore[arg-type]
+        if self._pack is not None:
+            return self._pack[index]
         example = self.examples[index]
         images = [(path, read_image(path)) for path in (example.a, example.b)]
         maps = []
@@ -79,34 +84,58 @@ class PairDataset:
         if self._all is not None:
             rows = torch.as_tensor(list(indices))
             return Pair(*(None if x is None else x[rows] for x in self._all))  # type: ignore[arg-type]
+        if self._pack is not None:
+            return self._pack.batch(indices)
         return Pair.stack([self[i] for i in indices])
 
+    def pack(self, root: Path, workers: int = 2, progress: bool = False) -> None:
+        """Read from the pack of this set from now on; it is written first where it is not there, see :func:`packed`.
+
+        Raises:
+            DataError: as :meth:`preload`, or the pack cannot be written.
+        """
+        if self._pack is None and self.examples:
+            self._pack = packed(self, root, workers, progress)
+
     def preload(self, workers: int = 2, progress: bool = False) -> None:
-        """Decode everything once and keep it in memory (8 bytes a pixel and pair with maps).
+        """Decode everything once and keep it in memory (8 bytes a pixel and pair with maps); of a pack, nothing.
 
         Raises:
             DataError: as :meth:`__getitem__`, or the images are of several sizes and no ``size`` is set.
         """
-        if self._all is not None or not self.examples:
+        if self._all is not None or self._pack is not None or not self.examples:
             return
-        with ThreadPoolExecutor(workers) as pool:
-            pairs = pool.map(self.__getitem__, range(len(self)))
-            label = f"reading {self.split}"
-            store: list[Tensor | None] | None = None
-            for i, pair in enumerate(tqdm(pairs, total=len(self), desc=label, unit="pair", disable=not progress)):
-                if store is None:
-                    store = [None if x is None else x.new_empty(len(self), *x.shape) for x in pair]
-                for field, x in zip(store, pair, strict=True):
-                    if field is not None and x is not None:
-                        if field.shape[1:] != x.shape:
-                            raise DataError(
-                                f"{self.examples[i].id} has another size than the first pair; set data.size"
-                            )
-                        field[i] = x
-        assert store is not None
+        store: list[Tensor | None] = []
+        for i, pair in enumerate(self.pairs(workers, progress, "reading")):
+            store = store or [None if x is None else x.new_empty(len(self), *x.shape) for x in pair]
+            for field, x in zip(store, pair, strict=True):
+                if field is not None and x is not None:
+                    field[i] = x
         self._all = Pair(*store)  # type: ignore[arg-type]
 
-    def _map(self, path: Path) -> Tensor:
+    def pairs(self, workers: int, progress: bool, doing: str) -> Iterator[Pair]:
+        """All pairs in their order, decoded by ``workers`` threads that are never far ahead.
+
+        Raises:
+            DataError: as :meth:`__getitem__`, or the images are of several sizes and no ``size`` is set.
+        """
+        waiting: deque[Future[Pair]] = deque()
+        label, shape = f"{doing} {self.split}", None
+        with (
+            ThreadPoolExecutor(workers) as pool,
+            tqdm(total=len(self), desc=label, unit="pair", disable=not progress) as bar,
+        ):
+            for i in range(len(self)):
+                while len(waiting) < 4 * workers and i + len(waiting) < len(self):
+                    waiting.append(pool.submit(self.__getitem__, i + len(waiting)))
+                pair = waiting.popleft().result()
+                shape = shape or pair.a.shape
+                if pair.a.shape != shape:
+                    raise DataError(f"{self.examples[i].id} has another size than the first pair; set data.size")
+                bar.update()
+                yield pair
+
+    def _map(self, path: Source) -> Tensor:
         rgb = read_rgb(path, "land-cover map")
         if self.palette == "nearest" and (strange := palette.off_palette(rgb)):
             if not self.snapped:
@@ -115,7 +144,7 @@ class PairDataset:
         return torch.from_numpy(palette.to_classes(rgb, self.palette, str(path)))
 
 
-def read_image(path: Path) -> Tensor:
+def read_image(path: Source) -> Tensor:
     """The image in file ``path`` as RGB ``(3, H, W)`` uint8.
 
     Raises:
@@ -124,7 +153,7 @@ def read_image(path: Path) -> Tensor:
     return torch.from_numpy(read_rgb(path, "image")).permute(2, 0, 1).contiguous()
 
 
-def read_map(path: Path, mode: str = "strict") -> Tensor:
+def read_map(path: Source, mode: str = "strict") -> Tensor:
     """The land-cover map in file ``path`` as classes ``(H, W)`` uint8; see :func:`palette.to_classes`.
 
     Raises:
@@ -133,12 +162,16 @@ def read_map(path: Path, mode: str = "strict") -> Tensor:
     return torch.from_numpy(palette.to_classes(read_rgb(path, "land-cover map"), mode, str(path)))
 
 
-def read_rgb(path: Path, what: str) -> np.ndarray:
-    """The ``"image"`` or ``"land-cover map"`` in file ``path`` as RGB ``(H, W, 3)`` uint8.
+def read_rgb(path: Source, what: str) -> np.ndarray:
+    """The ``"image"`` or ``"land-cover map"`` in ``path`` as RGB ``(H, W, 3)`` uint8.
 
     Raises:
         DataError: the file is missing, is no image, is cut short or too large; a map is grey.
     """
+    if isinstance(path, Stored):
+        from . import hdf5
+
+        return hdf5.pixels(path)
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -12,21 +12,36 @@ Report = Callable[[str, str], None]  # takes the kind of a problem (missing, cap
 
 
 @dataclass(frozen=True)
+class Stored:
+    """A picture inside an HDF5 file: picture ``slot`` of row ``index`` of its dataset ``images``."""
+
+    file: Path
+    index: int
+    slot: int
+
+    def __str__(self) -> str:
+        return f"{self.file}[{self.index}, {self.slot}]"
+
+
+Source = Path | Stored
+
+
+@dataclass(frozen=True)
 class Example:
-    """One pair: its files, its captions (words joined by one blank) and what is known of the change."""
+    """One pair: its pictures, its captions (words joined by one blank) and what is known of the change."""
 
     id: str
-    a: Path
-    b: Path
-    sem_a: Path | None
-    sem_b: Path | None
+    a: Source
+    b: Source
+    sem_a: Source | None
+    sem_b: Source | None
     captions: tuple[str, ...]
     changed: bool | None
     facts: tuple[Fact, ...] | None = None
     mask: Path | None = None  # of changed pixels; nothing is trained on it
 
-    def files(self) -> list[tuple[str, Path]]:
-        """What each file is, and where; the mask aside."""
+    def files(self) -> list[tuple[str, Source]]:
+        """What each picture is, and where; the mask aside."""
         kinds = ("image", "image", "land-cover map", "land-cover map")
         paths = (self.a, self.b, self.sem_a, self.sem_b)
         return [(kind, path) for kind, path in zip(kinds, paths, strict=True) if path is not None]
@@ -44,6 +59,6 @@ def stop(kind: str, message: str) -> None:
 def require(example: Example, source: str, report: Report = stop) -> None:
     """Report as ``missing`` each file of ``example`` that is not there, though ``source`` speaks of it."""
     for kind, path in example.files():
-        if not os.path.isfile(path):  # pathlib's raises where a folder may not be entered
+        if isinstance(path, Path) and not os.path.isfile(path):  # pathlib's raises where a folder may not be entered
             way = "complete the data set" + (", or go without maps: inputs=rgb" if kind != "image" else "")
             report("missing", f"no {kind} {path.name} in {path.parent}, but {source} lists it; {way}")
