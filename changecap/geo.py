@@ -72,23 +72,13 @@ def is_geotiff(path: Path) -> bool:
     return Path(path).suffix.lower() in (".tif", ".tiff")
 
 
-def read_pair(
-    a: Path,
-    b: Path,
-    *,
-    bands: Sequence[int] = (1, 2, 3),
-    scale: Scale = None,
-    window: Window | None = None,
-    sem_a: Path | None = None,
-    sem_b: Path | None = None,
-    palette: str = "strict",
-) -> GeoPair:
-    """One window of two dates, or all they share; arguments and errors are those of :class:`Scene`.
+def read_pair(a: Path, b: Path, *, window: Window | None = None, **options: Any) -> GeoPair:
+    """One window of two dates, or all they share; ``options`` and errors are those of :class:`Scene`.
 
     Raises:
         DataError: also where no pixel of the window is known at both dates.
     """
-    with Scene(a, b, bands=bands, scale=scale, sem_a=sem_a, sem_b=sem_b, palette=palette) as scene:
+    with Scene(a, b, **options) as scene:
         found = scene.read(window)
     if not found.valid.any():
         raise DataError(f"{a} and {b} have no pixel in window {found.window} that is known at both dates; take another")
@@ -212,7 +202,7 @@ class Scene:
         t = self.transform
         transform = type(t)(t.a, t.b, float(x[0]), t.d, t.e, float(y[0]))
         bounds = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-        return GeoPair(Pair(*images, *maps), torch.from_numpy(valid), tuple(window), transform, self.crs, bounds)
+        return GeoPair(Pair(*images, *maps), torch.from_numpy(valid), window, transform, self.crs, bounds)
 
     def _classes(self, layer: "_Layer", colormap: np.ndarray | None, window: Window) -> np.ndarray:
         """Classes ``(H, W)`` uint8 of a map; unlabelled where it has no data."""
@@ -328,6 +318,25 @@ def _read(layer: _Layer, bands: Sequence[int], window: Window | None = None) -> 
     return data, valid
 
 
+def _sample(layer: _Layer, bands: Sequence[int]) -> np.ndarray:
+    """Known numbers ``(len(bands), N)`` from all over a file, of about a million pixels at most.
+
+    Raises:
+        DataError: none is known.
+    """
+    file = layer.file
+    if file.overviews(bands[0]) or file.width * file.height <= MAX_PIXELS:
+        parts = [_read(layer, bands)]
+    else:  # decimation would decode the whole scene, patches decode what they touch
+        side = _SAMPLE // 16
+        ys, xs = (np.linspace(0, max(n - side, 0), 16).astype(int).tolist() for n in (file.height, file.width))
+        parts = [_read(layer, bands, (x, y, side, side)) for y in ys for x in xs]
+    known = np.concatenate([data[:, valid] for data, valid in parts], 1)
+    if not known.size:
+        raise DataError(f"{layer.path} has no data: all of bands {list(bands)} is nodata, transparent or NaN")
+    return known
+
+
 def _scaling(layers: Sequence[_Layer], bands: Sequence[int], scale: Scale) -> Scaling:
     """What ``scale`` means for these files."""
     kinds = [np.result_type(*(layer.file.dtypes[band - 1] for band in bands)) for layer in layers]
@@ -350,12 +359,7 @@ def _scaling(layers: Sequence[_Layer], bands: Sequence[int], scale: Scale) -> Sc
         raise DataError(f'scale must be percentiles like "{PERCENTILES}" or a range like "0,3000", got {scale!r}')
     if not percent:
         return Scaling([low] * 3, [high] * 3)
-    known = []
-    for layer in layers:
-        data, valid = _read(layer, bands)
-        if not valid.any():
-            raise DataError(f"{layer.path} has no data: all of bands {list(bands)} is nodata, transparent or NaN")
-        known.append(data[:, valid].astype(np.float64))
+    known = [_sample(layer, bands).astype(np.float64) for layer in layers]
     lows, highs = np.percentile(np.concatenate(known, 1), (low, high), axis=1)
     return Scaling(lows.tolist(), highs.tolist())
 
@@ -399,7 +403,7 @@ def _overlap(a: _Layer, b: _Layer) -> Window:
         neither = f"neither {a.path} nor {b.path} has a CRS"
         if size != (b.file.width, b.file.height) or not a.file.transform.almost_equals(b.file.transform):
             raise DataError(
-                f"{neither}, and they differ in size or transform, so where they lie is unknown; assign a CRS"
+                f"{neither}, and they differ in size or transform, so nobody knows where they lie; assign one"
             )
         log.warning("%s: their pixels are taken to lie on one another", neither)
         return (0, 0, *size)
