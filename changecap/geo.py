@@ -261,7 +261,7 @@ def _open(path: Path, files: ExitStack, bands: Sequence[int] | None = None) -> _
         raise DataError(f"no GeoTIFF at {path}; is the path right?")
     with _gdal(path), _WARNINGS, catch_warnings():
         simplefilter("ignore", NotGeoreferencedWarning)  # `_overlap` says what follows from it
-        layer = _Layer(path, files.enter_context(rasterio.open(path)))
+        layer = _Layer(path, files.enter_context(rasterio.open(path, driver="GTiff")))  # no other format
     if bands is not None:
         if len(bands) != 3:
             raise DataError(f"bands are three, for red, green and blue, got {list(bands)}")
@@ -403,7 +403,7 @@ def _overlap(a: _Layer, b: _Layer) -> Window:
         neither = f"neither {a.path} nor {b.path} has a CRS"
         if size != (b.file.width, b.file.height) or not a.file.transform.almost_equals(b.file.transform):
             raise DataError(
-                f"{neither}, and they differ in size or transform, so nobody knows where they lie; assign one"
+                f"{neither}, and they differ in size or transform, so nobody knows where they lie; give both a CRS"
             )
         log.warning("%s: their pixels are taken to lie on one another", neither)
         return (0, 0, *size)
@@ -448,15 +448,8 @@ def _onto(a: _Layer, b: _Layer, files: ExitStack, nearest: bool = False) -> _Lay
     # on an aligned grid there is nothing to interpolate, and nearest is exact
     way = Resampling.nearest if nearest or aligned else Resampling.bilinear
     with _gdal(b.path):
-        vrt = WarpedVRT(
-            file,
-            crs=grid.crs,
-            transform=grid.transform,
-            width=grid.width,
-            height=grid.height,
-            resampling=way,
-            **options,
-        )
+        size = {"width": grid.width, "height": grid.height}
+        vrt = WarpedVRT(file, crs=grid.crs, transform=grid.transform, **size, resampling=way, **options)
     return _Layer(b.path, files.enter_context(vrt))
 
 

@@ -221,7 +221,8 @@ def test_percentiles_of_a_huge_scene_come_from_patches_all_over_it(tmp_path, mon
     monkeypatch.setattr(geo, "MAX_PIXELS", 100_000)
     with geo.Scene(path, path) as scene:
         expected = np.percentile(slope[0], (2, 98))
-        assert abs(np.array([scene.scaling.low, scene.scaling.high])[:, 0] - expected).max() < 0.03 * slope.max()
+        # the patches overlap in so small an image, so its border counts for less
+        assert abs(np.array([scene.scaling.low, scene.scaling.high])[:, 0] - expected).max() < 0.05 * slope.max()
         assert len(set(scene.scaling.low)) == 1
 
 
