@@ -14,7 +14,7 @@ from torch import Tensor
 import zoo
 from preprocess import Pair
 
-from . import checkpoint
+from . import checkpoint, geo
 from .data.dataset import read_image, read_map
 from .data.palette import CLASSES, to_classes
 from .decode import Hypothesis, search
@@ -76,6 +76,7 @@ class Captioner:
         sem_b: Picture | Sequence[Picture] | None = None,
         *,
         beams: int = 3,
+        **raster: Any,
     ) -> Caption | list[Caption]:
         """Caption one pair, or lists of pairs in one batch.
 
@@ -87,6 +88,7 @@ class Captioner:
                 the captioner's ``inputs`` is ``"rgb"``, which does not look at maps.
             sem_b: map after.
             beams: width of the beam; 1 is greedy.
+            raster: how GeoTIFFs are read (``window``, ``bands``, ``scale``), see :func:`changecap.geo.read_pair`.
 
         Returns:
             A :class:`Caption`, or a list of them for lists.
@@ -101,7 +103,7 @@ class Captioner:
         lengths = [len(x) if isinstance(x, list | tuple) else "one picture" for x in columns]
         if lengths != [count] * 4:
             raise DataError(f"a, b and the maps must be lists of one length, got {', '.join(map(str, lengths))}")
-        pairs = [self.read(*row) for row in zip(*columns, strict=True)]
+        pairs = [self.read(*row, **raster) for row in zip(*columns, strict=True)]
         captions = self.caption(Pair.stack(pairs), beams=beams) if pairs else []
         return captions if listed else captions[0]
 
@@ -127,16 +129,26 @@ class Captioner:
         config = {key: value for key, value in self.config.items() if key not in ("files", "sha256", "format")}
         checkpoint.save(Path(folder), self.model, self.vocabulary, config)
 
-    def read(self, a: Picture, b: Picture, sem_a: Picture | None = None, sem_b: Picture | None = None) -> Pair:
-        """One pair as the model sees it, float; see :meth:`__call__`."""
+    def read(
+        self, a: Picture, b: Picture, sem_a: Picture | None = None, sem_b: Picture | None = None, **raster: Any
+    ) -> Pair:
+        """One pair as the model sees it, float; see :meth:`__call__`.
+
+        Two GeoTIFFs are brought to one grid; ``raster``: their ``window``, ``bands`` and ``scale``, see
+        :func:`changecap.geo.read_pair`.
+        """
+        if _is_geotiff(a) and _is_geotiff(b):
+            if self.inputs != "rgb":
+                self._need_maps(sem_a, sem_b)
+                raster |= {"sem_a": sem_a, "sem_b": sem_b}
+            found = geo.read_pair(Path(str(a)), Path(str(b)), **raster)
+            return found.pair.resize(self.size).float()
         images = [_image(x) for x in (a, b)]
         maps: list[Tensor] | list[None] = [None, None]
         if self.inputs != "rgb":
-            if sem_a is None or sem_b is None:
-                raise DataError(
-                    f"this captioner was trained with inputs={self.inputs}: it needs a land-cover map for both dates "
-                    "(sem_a, sem_b); train one with inputs=rgb for images alone"
-                )
+            self._need_maps(sem_a, sem_b)
+            assert sem_a is not None
+            assert sem_b is not None
             maps = [_map(x) for x in (sem_a, sem_b)]
         named = {"a": images[0], "b": images[1], "sem_a": maps[0], "sem_b": maps[1]}
         sizes = {name: tuple(x.shape[-2:]) for name, x in named.items() if x is not None}
@@ -144,6 +156,13 @@ class Captioner:
             shown = ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
             raise DataError(f"the two dates and their maps must be of one size (height x width), got {shown}")
         return Pair(*images, *maps).resize(self.size).float()  # bytes stay bytes while resized, as in training
+
+    def _need_maps(self, *maps: Picture | None) -> None:
+        if any(x is None for x in maps):
+            raise DataError(
+                f"this captioner was trained with inputs={self.inputs}: it needs a land-cover map for both dates "
+                "(sem_a, sem_b); train one with inputs=rgb for images alone"
+            )
 
     def _attend(self, best: Sequence[Hypothesis], memory: zoo.Memory) -> Iterator[np.ndarray]:
         """Where each word of each sentence was looked for ``(words, h, w)``; the images are square, so is the grid."""
@@ -169,6 +188,10 @@ def load(folder: str | Path, device: str = "cpu") -> Captioner:
         CheckpointError: the folder is no checkpoint, or is damaged.
     """
     return Captioner(*checkpoint.load(checkpoint.best_of(Path(folder)), device))
+
+
+def _is_geotiff(x: Picture) -> bool:
+    return isinstance(x, str | Path) and geo.is_geotiff(Path(x))
 
 
 def _image(x: Picture) -> Tensor:

@@ -105,6 +105,7 @@ def caption_files(
     workers: int = 2,
     figures: Path | None = None,
     progress: bool = True,
+    **raster: Any,
 ) -> Iterator[dict[str, Any]]:
     """Caption ``jobs`` and yield one row of :data:`COLUMNS` for each, in their order; broken ones have an ``error``.
 
@@ -121,6 +122,7 @@ def caption_files(
         workers: threads that read files.
         figures: folder for one figure per pair.
         progress: show a bar.
+        raster: how GeoTIFFs are read, see :func:`changecap.geo.read_pair`.
 
     Raises:
         DataError: results cannot be written.
@@ -135,7 +137,7 @@ def caption_files(
         for first in range(0, len(jobs), batch):
             some = jobs[first : first + batch]
             new = [job for job in some if job.id not in done]
-            read = list(pool.map(lambda job: _read(captioner, job), new))
+            read = list(pool.map(lambda job: _read(captioner, job, **raster), new))
             fresh = {row["id"]: row for row in _caption(captioner, new, read, beams, figures)}
             if part is not None:
                 _append(part, map(_line, fresh.values()))
@@ -172,12 +174,12 @@ def row_of(name: str, caption: Caption) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _read(captioner: Captioner, job: Job) -> Pair | str:
+def _read(captioner: Captioner, job: Job, **raster: Any) -> Pair | str:
     """The pair as the model sees it, or what is wrong with it."""
     if job.error is not None or job.a is None or job.b is None:
         return job.error or f"{job.id} is no pair"
     try:
-        return captioner.read(job.a, job.b, job.sem_a, job.sem_b)
+        return captioner.read(job.a, job.b, job.sem_a, job.sem_b, **raster)
     except (UserError, OSError) as error:
         return str(error)
 

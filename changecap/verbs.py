@@ -92,10 +92,13 @@ def _caption(config: Config, given: set[str]) -> int:
             raise UsageError("give a and b, or list, not both")
     elif not (files["a"] and files["b"]):
         raise UsageError("caption needs a=... and b=..., two images or two folders, or list=..., a CSV file of pairs")
+    raster = {"bands": _numbers(config, "bands", 3), "scale": config["scale"]}
+    if config["window"] is not None:
+        raster["window"] = _numbers(config, "window", 4)
     captioner = load(config["checkpoint"], _device(config))
     out, drawn = (config[key] and Path(config[key]) for key in ("out", "figure"))
     if config["list"] is None and not files["a"].is_dir():
-        pair = captioner.read(*files.values())
+        pair = captioner.read(*files.values(), **raster)
         caption = captioner.caption(Pair.stack([pair]), beams=config["beams"], attend=drawn is not None)[0]
         if drawn is not None:
             figure(drawn, pair, caption)
@@ -106,7 +109,7 @@ def _caption(config: Config, given: set[str]) -> int:
         print(said, end="")
         return 0
     jobs = jobs_of_list(Path(config["list"])) if config["list"] else jobs_of_folders(**files)
-    options = {key: config[key] for key in ("beams", "batch", "workers")}
+    options = {key: config[key] for key in ("beams", "batch", "workers")} | raster
     rows = []
     for row in caption_files(captioner, jobs, out, form=form, figures=drawn, **options):
         rows.append(row)
@@ -199,6 +202,17 @@ def _device(config: Config) -> str:
     return str(device(config["device"]))
 
 
+def _numbers(config: Config, key: str, count: int) -> tuple[int, ...]:
+    """The whole numbers of a comma list."""
+    try:
+        numbers = tuple(int(part) for part in config[key].split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise UsageError(f"{key} must be {count} whole numbers with commas between, got {config[key]!r}")
+    return numbers
+
+
 def _form(config: Config, *known: str) -> str:
     if config["format"] not in known:
         raise UsageError(f"format must be {' or '.join(known)}, got {config['format']!r}")
@@ -218,7 +232,7 @@ VERBS = {
         (
             "changecap caption checkpoint=runs/demo a=before.png b=after.png sem_a=map_a.png sem_b=map_b.png",
             "changecap caption checkpoint=runs/rgb a=before/ b=after/ out=captions.csv format=csv",
-            "changecap caption checkpoint=runs/rgb a=before.png b=after.png figure=where.png",
+            "changecap caption checkpoint=runs/rgb a=before.tif b=after.tif window=9000,4000,256,256 figure=where.png",
         ),
         _caption,
     ),

@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
+from rasterio.transform import Affine, from_origin
 from test_captioner import build, draw, files
 
 from changecap import captioning
@@ -16,7 +18,7 @@ from changecap.errors import DataError
 def talkative(inputs):
     """A captioner whose sentences are not empty."""
     captioner = build(inputs)
-    captioner.model.words.head.bias.data[captioner.vocabulary.end] = 0.5
+    captioner.model.words.head.bias.data[captioner.vocabulary.end] = -1
     return captioner
 
 
@@ -221,3 +223,42 @@ def test_one_pair_with_its_figure(tmp_path, capsys):
 def test_what_to_caption_must_be_said_in_one_way(arguments, message, capsys):
     assert main(["caption", "checkpoint=x", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+# GeoTIFFs
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Two GeoTIFFs of 96 x 80 pixels, the second begins 8 pixels further east."""
+    transform = from_origin(500_000, 5_000_000, 10, 10)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 80, 104), np.uint8)
+    for name, first in (("a.tif", 0), ("b.tif", 8)):
+        where = transform * Affine.translation(first, 0)
+        profile = {"driver": "GTiff", "count": 3, "height": 80, "width": 96, "dtype": "uint8", "crs": "EPSG:32633"}
+        with rasterio.open(tmp_path / name, "w", **profile, transform=where) as file:
+            file.write(pixels[:, :, first : first + 96])
+    return tmp_path / "a.tif", tmp_path / "b.tif", pixels
+
+
+def test_geotiffs_are_brought_to_one_grid_before_they_are_captioned(rgb, scenes):
+    a, b, _ = scenes
+    pair = rgb.read(a, b, window=(16, 8, 32, 32))
+    np.testing.assert_array_equal(pair.a, pair.b)
+
+
+def test_a_window_of_geotiffs_gets_the_caption_of_its_pixels(rgb, scenes):
+    a, b, pixels = scenes
+    window = pixels[:, 8:40, 16:48].transpose(1, 2, 0)
+    assert rgb(a, b, window=(16, 8, 32, 32)) == rgb(window, window)
+
+
+def test_a_window_from_the_command_line(saved, scenes, capsys):
+    a, b, _ = scenes
+    arguments = [f"checkpoint={saved}", f"a={a}", f"b={b}"]
+    assert main(["caption", *arguments, "window=16,8,32,32", "bands=3,2,1", "scale=0,200", "format=json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == "a"
+    assert main(["caption", *arguments, "window=16,8,32"]) == 2
+    assert "window must be 4 whole numbers" in capsys.readouterr().err
+    assert main(["caption", *arguments, "window=200,200,32,32"]) == 1
+    assert "outside what the two dates share" in capsys.readouterr().err

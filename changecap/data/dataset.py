@@ -145,11 +145,15 @@ class PairDataset:
 
 
 def read_image(path: Source) -> Tensor:
-    """The image in file ``path`` as RGB ``(3, H, W)`` uint8.
+    """The image in file ``path`` as RGB ``(3, H, W)`` uint8; of a GeoTIFF the first three bands.
 
     Raises:
         DataError: the file is missing, is no image, is cut short or too large.
     """
+    if isinstance(path, Path) and path.suffix.lower() in (".tif", ".tiff"):
+        from .. import geo
+
+        return geo.read_image(path)
     return torch.from_numpy(read_rgb(path, "image")).permute(2, 0, 1).contiguous()
 
 
