@@ -1,3 +1,4 @@
+import io
 import logging
 import struct
 import zlib
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
+from changecap import doctor
 from changecap.data import Example
 from changecap.data.dataset import MAX_PIXELS, PairDataset, read_image, read_map
 from changecap.data.palette import PALETTE
@@ -143,6 +145,38 @@ def test_a_sixteen_bit_image_is_refused_and_not_cut_to_eight(tmp_path):
     Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(path)
     with pytest.raises(DataError, match=r"deep\.png is an image of mode I;16; convert it to 8-bit RGB"):
         read_image(path)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
+def test_an_animation_is_refused_and_not_cut_to_its_first_frame(tmp_path, form):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "x", form, save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="x is an animation"):
+        read_image(tmp_path / "x")
+
+
+def test_a_jpeg_in_printers_colours_says_what_to_do(tmp_path):
+    Image.new("CMYK", (8, 8)).save(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match="mode CMYK; convert it"):
+        read_image(tmp_path / "x.jpg")
+
+
+@pytest.mark.slow
+def test_three_bad_files_of_ten_thousand_are_all_named_and_the_rest_is_read(tmp_path):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "B").mkdir()
+    whole = io.BytesIO()
+    Image.new("RGB", (4, 4), "green").save(whole, "PNG")
+    for i in range(5000):
+        for date in "AB":
+            (tmp_path / date / f"{i}.png").write_bytes(whole.getvalue())
+    bad = ("A/17.png", "A/4999.png", "B/2500.png")
+    for name in bad:
+        (tmp_path / name).write_bytes(whole.getvalue()[:30])
+    health = doctor.examine("folder", tmp_path)
+    said = [f.message for f in health.findings if f.kind == "unreadable"]
+    assert len(said) == 3
+    assert all(any(name in message for message in said) for name in bad)
 
 
 def test_a_missing_file_is_named(examples):

@@ -182,6 +182,8 @@ def read_rgb(path: Source, what: str) -> np.ndarray:
                 raise DataError(
                     f"{path} is {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; cut it into tiles"
                 )
+            if image.format in ("GIF", "PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
+                raise DataError(f"{path} is an animation; save the frame that is meant as a PNG of its own")
             if what != "image" and image.mode in ("L", "I", "I;16", "1"):
                 raise DataError(
                     f"{path} is a greyscale image; a land-cover map is a colour image on the SECOND palette"
