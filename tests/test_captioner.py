@@ -117,7 +117,7 @@ def test_a_list_is_one_batch_and_says_what_its_pairs_say_alone(captioner, monkey
     assert searches == [3]
     assert [c.text for c in together] == [c.text for c in alone]
     assert [c.score for c in together] == pytest.approx([c.score for c in alone], abs=1e-4)
-    assert len({c.text for c in alone}) > 1
+    assert len({round(c.score, 3) for c in alone}) > 1
 
 
 def test_bytes_and_floats_mix_in_one_list(rgb):

@@ -135,7 +135,7 @@ def test_what_is_misspelt_is_answered_with_the_nearest(capsys, called, arguments
     ("arguments", "said"),
     [
         (["synth"], "synth needs out=..."),
-        (["caption", "b=x"], "caption needs checkpoint=..., a=...; for example: changecap caption"),
+        (["caption", "b=x"], "caption needs checkpoint=...; for example: changecap caption"),
         (["train", "data=second_cc"], "train needs data.root=..."),
         (["synth", "folder"], "expected key=value, got 'folder'"),
         (["synth", "=x"], "expected key=value, got '=x'"),
@@ -336,12 +336,13 @@ def test_a_pair_is_captioned_in_words_or_json(run, capsys):
     kinds = {"a": "rgb/A", "b": "rgb/B", "sem_a": "sem/A", "sem_b": "sem/B"}
     pictures = [f"{key}={folder / kind / name}" for key, kind in kinds.items()]
     assert main(["caption", f"checkpoint={run}", "device=cpu", *pictures]) == 0
-    text, facts = capsys.readouterr().out.splitlines()
+    text, facts, words = capsys.readouterr().out.splitlines()
     assert main(["caption", f"checkpoint={run}", "device=cpu", "format=json", *pictures]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["text"] == text == " ".join(word["word"] for word in found["words"])
     assert facts == f"log-probability {found['log_probability']:.2f} · {'' if found['changed'] else 'un'}changed"
     assert all(0 < word["probability"] < 1 for word in found["words"])
+    assert words.split()[1::2] == text.split()
     assert "needs a land-cover map" in fails(capsys, ["caption", f"checkpoint={run}", *pictures[:2]], 1)
 
 

@@ -107,7 +107,7 @@ def test_what_is_done_to_a_pair_does_not_reach_the_pack(root):
 
 def test_a_second_set_reads_the_pack_and_no_picture(root, monkeypatch):
     packed(root)
-    monkeypatch.setattr("changecap.data.dataset._open", None)
+    monkeypatch.setattr("changecap.data.dataset.read_rgb", None)
     before = packs(root)[0].stat()
     dataset = packed(root)
     assert dataset[2].a.shape == (3, HEIGHT, WIDTH)

@@ -184,7 +184,7 @@ def test_packed_pairs_train_to_the_same_weights(configured, whole, root, preload
     out = run(config)
     assert_same(everything(whole), everything(out))
     assert sorted(p.name.split("-")[0] for p in (root / ".changecap").glob("*.pack")) == ["train", "val"]
-    monkeypatch.setattr("changecap.data.dataset._open", None)
+    monkeypatch.setattr("changecap.data.dataset.read_rgb", None)
     run(config | {"out": f"{out}2", "steps": 1})
 
 

@@ -7,6 +7,7 @@ caption of a pair. Its ``vocab.json`` is not read: it says which of these words 
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError
@@ -35,6 +36,8 @@ def read(root: Path, split: str, maps: bool | None = True, report: Report = stop
     examples = []
     for name, wanted in _listed(root, split).items():
         a, b = (root / "images" / split / date / name for date in "AB")
+        pictures = Example(name, a, b, None, None, (), None)
+        require(pictures, f"{split}.txt", report)
         captions = _captions(root / "tokens" / f"{name.split('.')[0]}.txt")
         if wanted and max(wanted) >= len(captions):
             raise DataError(
@@ -42,8 +45,7 @@ def read(root: Path, split: str, maps: bool | None = True, report: Report = stop
                 "captions, counted from 0; they are of different runs, make both anew"
             )
         said = tuple(captions[k] for k in wanted) if wanted else tuple(captions)
-        examples.append(Example(name, a, b, None, None, said, None))
-        require(examples[-1], f"{split}.txt", report)
+        examples.append(replace(pictures, captions=said))
     return examples
 
 
