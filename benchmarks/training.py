@@ -22,7 +22,7 @@ from changecap.vocabulary import Vocabulary
 
 THREADS = 2
 # name: pairs in a step, side of the images in pixels, steps
-SIZES = {"demo": (16, 64, 8), "published": (2, 256, 3)}
+SIZES = {"demo": (16, 64, 8), "published": (1, 256, 3)}
 
 
 def measure(name: str, once: bool) -> dict[str, float]:
