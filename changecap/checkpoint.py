@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 
 import zoo
@@ -100,7 +100,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
     words, weights = (_verified(folder, config, kind) for kind in ("vocabulary", "weights"))
     try:
         vocabulary = Vocabulary.load(words)
-        state = load_tensors(weights.read_bytes())
+        state = load_file(weights)  # mapped: read_bytes would hold them twice
         model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
         model.load_state_dict(state)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
