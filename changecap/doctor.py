@@ -26,6 +26,7 @@ from .data.dataset import read_rgb
 from .data.example import Source
 from .data.folder import sentences
 from .errors import DataError
+from .jsonfile import read_json
 from .nochange import says_no_change
 from .vocabulary import tokenise
 
@@ -138,7 +139,7 @@ def read_captions(file: Path, report: "_Notes") -> dict[str, list[Example]]:
     Raises:
         DataError: the file is empty, broken or of another structure.
     """
-    content = karpathy.read_json(file)
+    content = read_json(file)
     if isinstance(content, Mapping) and "images" in content:
         names = karpathy.splits(file, "Karpathy")
         return {split: karpathy.read(file, split, "Karpathy", None, report) for split in names}

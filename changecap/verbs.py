@@ -7,7 +7,6 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -186,14 +185,10 @@ def _data_of(config: Config, stored: Config, given: set[str]) -> Config:
 
 
 def _history(path: Path) -> list[Config] | None:
-    """Rows of a run's metrics; a line torn by a crash is left out."""
-    if not path.is_file():
-        return None
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError):
-            rows.append(json.loads(line))
-    return rows
+    """Rows of a run's metrics."""
+    from .jsonfile import read_lines
+
+    return list(read_lines(path)) if path.is_file() else None
 
 
 def _device(config: Config) -> str:

@@ -115,7 +115,7 @@ def test_a_pair_without_a_caption_is_an_error(tmp_path, sentences):
     [
         (b"", r"empty or broken JSON: Expecting value: line 1 column 1"),
         (b'{"images": [\n{"split":}]}', r"empty or broken JSON: Expecting value: line 2 column 10"),
-        (b'{"images": ["\xe9"]}', r"is not UTF-8: .*position 13"),
+        (b'{"images": ["\xe9"]}', r"is not UTF-8: .*byte 13"),
         (b"[]", "has no list 'images'"),
         (b'{"images": {}}', "has no list 'images'"),
         (b'{"images": [5]}', "entry 0 of images is not as SECOND-CC writes it"),

@@ -1,13 +1,13 @@
 """Data sets: files in, pairs with their captions out. One reader per format, one dataset class for all."""
 
-import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
+from ..jsonfile import read_json
 from .example import Example, Stored
 
 if TYPE_CHECKING:
@@ -93,15 +93,12 @@ def ensure(data: Mapping[str, Any], progress: bool = True) -> None:
         write(root, **numbers, progress=progress)
         return
     record, wanted = root / PARAMETERS, parameters_of(**numbers)
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not record.is_file():
         raise ConfigError(
             f"{root} is there and was not simulated, it has no {PARAMETERS}; "
             "read it with data=second_cc, or give another data.root"
-        ) from None
-    except ValueError as error:
-        raise DataError(f"{record} is broken: {error}; remove {root}, and it will be simulated anew") from error
+        )
+    found = read_json(record, remedy=f"remove {root}, and it will be simulated anew")
     if found != wanted:
         raise ConfigError(
             f"{root} was simulated with {found}, and {wanted} is asked for; "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..jsonfile import read_json
 from ..vocabulary import tokenise
 from . import karpathy
 from .example import Example, Report, require, stop
@@ -179,7 +180,7 @@ def _captions(root: Path, folder: Path, names: Mapping[str, str], report: Report
         return {}
     stem_of = {name: stem for stem, name in names.items()} | {stem: stem for stem in names}
     found: dict[str, tuple[str, ...]] = {}
-    for name, said in sentences(karpathy.read_json(file), file).items():
+    for name, said in sentences(read_json(file), file).items():
         stem = stem_of.get(name) or stem_of.get(os.path.splitext(name)[0])
         if stem is None:
             if file.parent == folder:  # else it may be of another split
