@@ -346,8 +346,7 @@ def _check(config: Mapping[str, Any]) -> None:
 
 
 def _dataset(config: Mapping[str, Any], split: str) -> PairDataset:
-    arguments = {key: config["data"][key] for key in ("name", "root", "size", "palette")}
-    return data.load(**arguments, split=split, maps=config["inputs"] != "rgb")
+    return data.load(**data.arguments(config["data"]), split=split, maps=config["inputs"] != "rgb")
 
 
 def _vocabulary(config: Mapping[str, Any], sets: Mapping[str, PairDataset]) -> Vocabulary:

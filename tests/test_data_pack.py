@@ -179,10 +179,11 @@ def test_files_in_another_order_are_another_pack(root):
     [
         (lambda b: b[:-1], r"\.pack is cut short: \d+ of \d+ bytes; it is written anew"),
         (lambda b: b + b"x", "is cut short"),
-        (lambda b: b[:100], "is no pack of version 1"),
-        (lambda b: b"", "is no pack of version 1"),
-        (lambda b: b"\0" * len(b), "is no pack of version 1"),
-        (lambda b: b.replace(b'"version": 1', b'"version": 9'), "is no pack of version 1"),
+        (lambda b: b[:100], "is no pack of version 2, or its header is damaged"),
+        (lambda b: b"", "is no pack of version 2, or its header is damaged"),
+        (lambda b: b"\0" * len(b), "is no pack of version 2, or its header is damaged"),
+        (lambda b: b.replace(b"pack 2", b"pack 1"), "is no pack of version 2"),
+        (lambda b: b.replace(b'"snapped": 0', b'"snapped": 9'), "is no pack of version 2, or its header is damaged"),
     ],
 )
 def test_a_damaged_pack_is_written_anew_with_a_warning(root, caplog, spoil, said):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from changecap.data.palette import CLASSES, PALETTE, nearest, off_palette, to_classes, to_rgb
+from changecap.data.palette import PALETTE, nearest, off_palette, to_classes, to_rgb
 from changecap.errors import DataError
+from changecap.facts import CLASSES
 
 COLOURS = {
     "unlabelled": (255, 255, 255),
