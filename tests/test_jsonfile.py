@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changecap import jsonfile
@@ -21,12 +21,14 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("json") / "x.json"
 
 
+@settings(deadline=None)
 @given(VALUES, st.booleans(), st.booleans())
 def test_what_was_written_is_read(path, value, escaped, marked):
     path.write_text(json.dumps(value, ensure_ascii=escaped), encoding="utf-8-sig" if marked else "utf-8")
     assert read_json(path) == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40) | st.text('{}[]:,"\\u0dE1. ', max_size=40).map(str.encode))
 def test_any_bytes_are_read_or_refused_by_name(path, content):
     path.write_bytes(content)
