@@ -1,6 +1,7 @@
 """JSON files of others: one way to read them, and to say what is wrong with one."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from .errors import DataError, UserError
 
 MAX_BYTES = 1 << 28  # of one file; parsed it takes ten times that, and no published caption file has a tenth of it
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_json(
@@ -41,7 +43,12 @@ def read_json(
     if len(content) > MAX_BYTES:
         raise error(f"{path} has more than {MAX_BYTES:,} bytes; is it the file that was meant?")
     try:
-        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=hook)
+        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=hook)
+        if _SURROGATE.search(content):  # a pair of them is a character; one alone no file and no screen takes
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as reason:
+        raise error(f"{path} holds half a character, {reason.object[reason.start]!r}; {remedy}") from None
     except UnicodeDecodeError as reason:
         raise error(f"{path} is not UTF-8: {reason.reason} at byte {reason.start}; save it as UTF-8") from reason
     except RecursionError:

@@ -48,9 +48,10 @@ def test_any_bytes_are_read_or_refused_by_name(path, content):
         (b'{"a": 1,\n}', r"x\.json is empty or broken JSON: .* line 2 column 1|line 1 column 8"),
         (b'"\xff"', r"x\.json is not UTF-8: invalid start byte at byte 1; save it as UTF-8"),
         (b"[" * 200_000, r"x\.json is nested too deeply"),
+        (b'{"a": "\\ud83d b"}', r"x\.json holds half a character, '\\ud83d'"),
         (b"9" * 5000, r"x\.json is empty or broken JSON: .*digits"),
     ],
-    ids=["empty", "broken", "not UTF-8", "deep", "long number"],
+    ids=["empty", "broken", "not UTF-8", "deep", "half a character", "long number"],
 )
 def test_a_bad_file_says_what_is_wrong_and_where(path, content, message):
     path.write_bytes(content)
