@@ -16,9 +16,10 @@ from preprocess import Pair
 
 from . import checkpoint, geo
 from .data.dataset import read_image, read_map
-from .data.palette import CLASSES, to_classes
+from .data.palette import to_classes
 from .decode import Hypothesis, search
 from .errors import DataError
+from .facts import CLASSES
 from .nochange import says_no_change
 from .vocabulary import Vocabulary
 
@@ -68,6 +69,12 @@ class Captioner:
         """Side in pixels of the images that the model sees."""
         return int(self.config["size"])
 
+    @property
+    def raster(self) -> dict[str, Any]:
+        """The ``bands`` and ``scale`` of GeoTIFFs that the model was trained on, in so far as its checkpoint knows."""
+        data = self.config.get("data") or {}
+        return {key: data[key] for key in ("bands", "scale") if key in data}
+
     def __call__(
         self,
         a: Picture | Sequence[Picture],
@@ -88,7 +95,8 @@ class Captioner:
                 the captioner's ``inputs`` is ``"rgb"``, which does not look at maps.
             sem_b: map after.
             beams: width of the beam; 1 is greedy.
-            raster: how GeoTIFFs are read (``window``, ``bands``, ``scale``), see :func:`changecap.geo.read_pair`.
+            raster: how GeoTIFFs are read (``window``, ``bands``, ``scale``), see :func:`changecap.geo.read_pair`; what
+                is not said is as in training.
 
         Returns:
             A :class:`Caption`, or a list of them for lists.
@@ -141,7 +149,7 @@ class Captioner:
             if self.inputs != "rgb":
                 self._need_maps(sem_a, sem_b)
                 raster |= {"sem_a": sem_a, "sem_b": sem_b}
-            found = geo.read_pair(Path(str(a)), Path(str(b)), **raster)
+            found = geo.read_pair(Path(str(a)), Path(str(b)), **{**self.raster, **raster})
             return found.pair.resize(self.size).float()
         images = [_image(x) for x in (a, b)]
         maps: list[Tensor] | list[None] = [None, None]

@@ -17,10 +17,10 @@ from preprocess import Pair
 
 from . import show
 from .captioner import Caption, Captioner
+from .data import folder
 from .errors import DataError, UserError
 from .metrics import write_whole
 
-IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 COLUMNS = ("id", "text", "log_probability", "changed", "words", "error")
 
 
@@ -37,20 +37,28 @@ class Job:
 
 
 def jobs_of_folders(a: Path, b: Path, sem_a: Path | None = None, sem_b: Path | None = None) -> list[Job]:
-    """The pairs in folders ``a`` and ``b`` and their maps, joined by name without its suffix, in order of names.
+    """The pairs in folders ``a`` and ``b`` and their maps, joined by name without its ending, in order of names.
 
-    A file without partner becomes a job with an error.
+    A file without partner, and one whose name does not say which is its partner, become jobs with an error.
 
     Raises:
-        DataError: a folder is missing or holds no image, or two of its files have one name.
+        DataError: a folder is missing or holds no image.
     """
-    folders = {"a": a, "b": b, "sem_a": sem_a, "sem_b": sem_b}
-    files = {key: _files(folder) for key, folder in folders.items() if folder is not None}
+    named = {"a": a, "b": b, "sem_a": sem_a, "sem_b": sem_b}
+    places = {key: place for key, place in named.items() if place is not None}
+    rows = folder.join(list(places.values()))
+    for i, place in enumerate(places.values()):
+        if not place.is_dir():
+            raise DataError(f"no folder {place}")
+        if not any(row.files[i] for row in rows):
+            raise DataError(f"{place} holds no image ({', '.join(folder.ENDINGS)})")
     jobs = []
-    for name in sorted(files["a"].keys() | files["b"].keys()):
-        paths = {key: found.get(name) for key, found in files.items()}
-        missing = [f"{folders[key]} has no {name}" for key, path in paths.items() if path is None]
-        jobs.append(Job(name, **paths, error="; ".join(missing) or None))
+    for row in rows:
+        if not any(row.files[:2]):  # a map alone is no pair
+            continue
+        files = dict(zip(places, row.files, strict=True))
+        missing = [f"{places[key]} has no {row.stem}" for key, file in files.items() if file is None]
+        jobs.append(Job(row.stem, **files, error=row.problem or "; ".join(missing) or None))
     return jobs
 
 
@@ -77,21 +85,6 @@ def jobs_of_list(file: Path) -> list[Job]:
         missing = [f"{file}, line {number} has no {key}" for key in ("a", "b") if paths[key] is None]
         jobs[name] = Job(name, **paths, error="; ".join(missing) or None)
     return list(jobs.values())
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Images of ``folder`` by their name without suffix."""
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGES and path.is_file():
-            if path.stem in found:
-                raise DataError(f"{folder} holds {found[path.stem].name} and {path.name}; pairs are joined by name")
-            found[path.stem] = path
-    if not found:
-        raise DataError(f"{folder} holds no image ({', '.join(IMAGES)})")
-    return found
 
 
 def caption_files(

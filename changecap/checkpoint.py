@@ -26,6 +26,7 @@ from safetensors.torch import save as save_tensors
 import zoo
 
 from .errors import CheckpointError
+from .jsonfile import read_json
 from .vocabulary import Vocabulary
 
 FORMAT = 1
@@ -139,12 +140,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     near = [sub for sub in (folder / "best", folder / "last") if (sub / "config.json").is_file()]
     hint = f"there is one in {near[0]}" if near else "train one, or give the folder that holds its config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointError(f"no checkpoint in {folder}: it has no config.json; {hint}") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not the configuration of a checkpoint: {error}; copy it anew") from error
+    absent = f"no checkpoint in {folder}: it has no config.json; {hint}"
+    config: dict[str, Any] = read_json(path, absent, "copy it anew", CheckpointError)
     if not isinstance(config, dict) or not {"sha256", "format", "files"} <= config.keys():
         raise CheckpointError(f"no checkpoint in {folder}: its config.json describes something else; {hint}")
     if config["sha256"] != _hash_json({key: value for key, value in config.items() if key != "sha256"}):

@@ -8,10 +8,11 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median, pstdev
@@ -19,13 +20,16 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
+from .bands import RGB, Bands, Scale, bands_of, limits_of
 from .data import Example, karpathy, palette, reader
-from .data.dataset import read_rgb
+from .data.dataset import read_image, read_rgb, read_together, together
 from .data.example import Source
 from .data.folder import sentences
 from .errors import DataError
+from .jsonfile import read_json
 from .nochange import says_no_change
 from .vocabulary import tokenise
 
@@ -35,7 +39,7 @@ KINDS = {
     "names": ("error", "names that do not tell pairs apart"),
     "missing": ("error", "files that are not there"),
     "unreadable": ("error", "files that are no images"),
-    "size": ("error", "pairs of several sizes"),
+    "size": ("error", "pairs of several sizes, or of no common place"),
     "palette": ("error", "colours that are not on the palette"),
     "blank": ("warning", "images of a single colour"),
     "same": ("warning", "pairs that are there twice, pixel by pixel"),
@@ -89,7 +93,15 @@ class _Look:
     masked: bool | None = None  # whether the mask marks anything
 
 
-def examine(name: str, root: Path, mode: str = "strict", workers: int = 2, progress: bool = False) -> Health:
+def examine(
+    name: str,
+    root: Path,
+    mode: str = "strict",
+    workers: int = 2,
+    progress: bool = False,
+    bands: Bands = RGB,
+    scale: Scale = None,
+) -> Health:
     """Examine the data set of format ``name`` in ``root``, or the caption file ``root`` alone.
 
     Args:
@@ -98,10 +110,16 @@ def examine(name: str, root: Path, mode: str = "strict", workers: int = 2, progr
         mode: ``"strict"``: a colour off the palette is an error; ``"nearest"``: a warning.
         workers: threads that decode images.
         progress: show a bar.
+        bands: of GeoTIFFs, those that are red, green and blue; see :class:`changecap.geo.Scene`.
+        scale: of GeoTIFFs, the numbers that become 0 and 255.
 
     Raises:
         ConfigError: the format is not known.
+        DataError: ``bands`` or ``scale`` cannot be understood.
     """
+    if scale is not None:
+        limits_of(scale)
+    look = partial(_look, bands=bands_of(bands), scale=scale)
     read_with, alone = reader(name), os.path.isfile(root)
     health = Health("captions" if alone else name, str(root))
     noted = _Notes(health, mode)
@@ -120,7 +138,7 @@ def examine(name: str, root: Path, mode: str = "strict", workers: int = 2, progr
         noted("captions", str(error))
     _captions(health, splits, noted)
     if not alone:
-        _images(health, splits, noted, workers, progress)
+        _images(health, splits, noted, look, workers, progress)
     if len(splits) > 1:
         health.splits["all"] = _together(health.splits, splits)
     order = list(KINDS)
@@ -138,7 +156,7 @@ def read_captions(file: Path, report: "_Notes") -> dict[str, list[Example]]:
     Raises:
         DataError: the file is empty, broken or of another structure.
     """
-    content = karpathy.read_json(file)
+    content = read_json(file)
     if isinstance(content, Mapping) and "images" in content:
         names = karpathy.splits(file, "Karpathy")
         return {split: karpathy.read(file, split, "Karpathy", None, report) for split in names}
@@ -252,12 +270,17 @@ def _contradictions(e: Example) -> Iterator[str]:
 
 
 def _images(
-    health: Health, splits: Mapping[str, Sequence[Example]], noted: _Notes, workers: int, progress: bool
+    health: Health,
+    splits: Mapping[str, Sequence[Example]],
+    noted: _Notes,
+    look_at: Callable[[Example], _Look],
+    workers: int,
+    progress: bool,
 ) -> None:
     """Decode every file, and note what is wrong with it, or with a pair."""
     every = [(split, e) for split, examples in splits.items() for e in examples]
     with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(lambda item: _look(item[1]), every)
+        found = pool.map(look_at, [e for _, e in every])
         looks = list(tqdm(found, total=len(every), desc="decoding", unit="pair", disable=not progress))
     sizes: dict[str, Counter[str]] = {split: Counter() for split in splits}
     for (split, e), look in zip(every, looks, strict=True):
@@ -282,20 +305,25 @@ def _images(
     _repetitions(health, every, looks, noted)
 
 
-def _look(e: Example) -> _Look:
+def _look(e: Example, bands: Bands, scale: Scale) -> _Look:
     """Decode the files of a pair that are there; nothing that is wrong with one keeps the others from being read."""
     look = _Look()
-    read: dict[Source, np.ndarray] = {}
+    read: dict[Source, np.ndarray] = {}  # RGB (H, W, 3)
     for kind, path in e.files():
         if isinstance(path, Path) and not os.path.isfile(path):
             continue  # the reader has noted it
         try:
-            read[path] = read_rgb(path, kind)
+            read[path] = _pixels(read_image(path, bands, scale)) if kind == "image" else read_rgb(path, kind)
         except DataError as error:
             look.problems.append(("unreadable", str(error)))
         except MemoryError:
             look.problems.append(("unreadable", f"{path} is too large for the memory"))
-    _compare_sizes(look, read)
+    _look_at_colours(look, e, read)
+    try:
+        read |= _on_one_grid(e, read, bands, scale)
+        _compare_sizes(look, read)
+    except DataError as error:
+        look.problems.append(("size", str(error)))
     _look_at_images(look, e, read)
     _look_at_maps(look, e, read)
     if e.mask is not None:
@@ -304,6 +332,24 @@ def _look(e: Example) -> _Look:
         except DataError as error:
             look.problems.append(("unreadable", str(error)))
     return look
+
+
+def _on_one_grid(e: Example, read: Mapping[Source, np.ndarray], bands: Bands, scale: Scale) -> dict[Source, np.ndarray]:
+    """What training sees of a pair's GeoTIFFs, which may lie on several grids.
+
+    Raises:
+        DataError: they share no place.
+    """
+    paths = together([path for _, path in e.files()])
+    if not paths or any(path not in read for path in paths):
+        return {}
+    pair = read_together(paths, bands, scale, "nearest").pair
+    images, maps = (_pixels(x) for x in pair[:2]), (palette.to_rgb(x.numpy()) for x in pair[2:] if x is not None)
+    return dict(zip(paths, (*images, *maps), strict=True))
+
+
+def _pixels(image: Tensor) -> np.ndarray:
+    return image.permute(1, 2, 0).numpy()
 
 
 def _compare_sizes(look: _Look, read: Mapping[Source, np.ndarray]) -> None:
@@ -328,12 +374,15 @@ def _look_at_images(look: _Look, e: Example, read: Mapping[Source, np.ndarray]) 
         look.look = None if blank else appearance(read[e.a]) << 64 | appearance(read[e.b])
 
 
-def _look_at_maps(look: _Look, e: Example, read: Mapping[Source, np.ndarray]) -> None:
-    maps = [read[path] for path in (e.sem_a, e.sem_b) if path is not None and path in read]
+def _look_at_colours(look: _Look, e: Example, read: Mapping[Source, np.ndarray]) -> None:
     for path in (e.sem_a, e.sem_b):
         if path is not None and path in read and (strange := palette.off_palette(read[path])):
             share = strange / (read[path].shape[0] * read[path].shape[1])
             look.problems.append(("palette", f"{path}: {strange} pixels ({share:.1%}) are off the SECOND palette"))
+
+
+def _look_at_maps(look: _Look, e: Example, read: Mapping[Source, np.ndarray]) -> None:
+    maps = [read[path] for path in (e.sem_a, e.sem_b) if path is not None and path in read]
     if len(maps) == 2 and maps[0].shape == maps[1].shape:
         a, b = (palette.to_classes(rgb, "nearest") for rgb in maps)
         look.mapped = bool((a != b).any())

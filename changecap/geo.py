@@ -6,13 +6,12 @@ maps are warped onto it, unless they lie on it already.
 
 import logging
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -21,16 +20,15 @@ from torch import Tensor
 
 from preprocess import Pair
 
+from .bands import PERCENTILES, RGB, Bands, Scale, Scaling, bands_of, limits_of
 from .data import palette as colours
-from .data.dataset import MAX_PIXELS
+from .data.example import MAX_PIXELS, Source
 from .errors import DataError
+from .facts import CLASSES
 
 log = logging.getLogger(__name__)
 
 Window = tuple[int, int, int, int]  # column, row, width, height in pixels of the date before
-Scale = str | tuple[float, float] | None
-
-PERCENTILES = "2%-98%"
 _SAMPLE = 1024  # side of the decimated read that percentiles are taken of
 _CACHE = 64  # MB that GDAL may keep of decoded blocks; its own default is a share of the machine's memory
 _WARNINGS = Lock()  # Python's filters belong to the process, and data sets are read by several threads
@@ -42,6 +40,7 @@ class GeoPair:
 
     ``pair``: images ``(3, H, W)`` and maps ``(H, W)`` uint8; ``valid``: ``(H, W)`` bool, elsewhere both are black.
     ``transform`` (affine), ``crs`` (``None``: unknown) and ``bounds`` (left, bottom, right, top) are the window's.
+    ``snapped``: pixels of each map that were off the palette.
     """
 
     pair: Pair
@@ -50,26 +49,12 @@ class GeoPair:
     transform: Any
     crs: Any
     bounds: tuple[float, float, float, float]
+    snapped: Mapping[Path, int]
 
 
-class Scaling(NamedTuple):
-    """Per band the numbers that become 0 and 255; what lies between follows linearly, what lies beyond is clipped."""
-
-    low: Sequence[float]
-    high: Sequence[float]
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Numbers ``(3, H, W)`` as uint8."""
-        out = np.empty(x.shape, np.uint8)
-        for band, low, high, to in zip(x, self.low, self.high, out, strict=True):  # one at a time: float is wide
-            numbers = (band.astype(np.float32) - low) * (255 / ((high - low) or 1))
-            to[...] = np.nan_to_num(numbers, nan=0).clip(0, 255).round()
-        return out
-
-
-def is_geotiff(path: Path) -> bool:
-    """Whether the name of ``path`` is a TIFF's."""
-    return Path(path).suffix.lower() in (".tif", ".tiff")
+def is_geotiff(source: Source | None) -> TypeGuard[Path]:
+    """Whether ``source`` is a file whose name is a TIFF's."""
+    return isinstance(source, Path) and source.suffix.lower() in (".tif", ".tiff")
 
 
 def read_pair(a: Path, b: Path, *, window: Window | None = None, **options: Any) -> GeoPair:
@@ -85,7 +70,7 @@ def read_pair(a: Path, b: Path, *, window: Window | None = None, **options: Any)
     return found
 
 
-def read_image(path: Path, bands: Sequence[int] = (1, 2, 3), scale: Scale = None) -> Tensor:
+def read_image(path: Path, bands: Bands = RGB, scale: Scale = None) -> Tensor:
     """A whole GeoTIFF as ``(3, H, W)`` uint8, black where it has no data; its georeference is ignored.
 
     Percentiles are those of this image: for pairs whose light is to be compared give ``scale`` as a range.
@@ -93,6 +78,7 @@ def read_image(path: Path, bands: Sequence[int] = (1, 2, 3), scale: Scale = None
     Raises:
         DataError: as :class:`Scene`, or the image has more than 64,000,000 pixels.
     """
+    bands = bands_of(bands)
     with ExitStack() as files:
         layer = _open(path, files, bands)
         _check_size(path, layer.file.width, layer.file.height)
@@ -101,13 +87,26 @@ def read_image(path: Path, bands: Sequence[int] = (1, 2, 3), scale: Scale = None
     return torch.from_numpy(scaling(data) * valid)
 
 
+def read_colours(path: Path) -> np.ndarray:
+    """A whole land-cover map as RGB ``(H, W, 3)`` uint8: the file's colours, or those of the classes in its one band.
+
+    Raises:
+        DataError: as :func:`read_image`, or a value is no class.
+    """
+    with ExitStack() as files:
+        layer = _open(path, files)
+        window = (0, 0, layer.file.width, layer.file.height)
+        _check_size(path, *window[2:])
+        return _colours(layer, _colormap(layer), window)
+
+
 class Scene:
     """Two dates of one place, opened once and read window by window; close it, or use it in a ``with``.
 
     Args:
         a: the GeoTIFF before; its grid is the scene's.
         b: the GeoTIFF after; warped bilinearly where it lies on another grid.
-        bands: which three bands are red, green and blue, from 1; one may be repeated.
+        bands: which three bands are red, green and blue, from 1, ``(4, 3, 2)`` or ``"4,3,2"``; one may be repeated.
         scale: the numbers that become 0 and 255: a range ``(0, 3000)`` or ``"0,3000"``, or percentiles ``"2%-98%"``,
             per band, of both scenes together, so that a difference of light stays. ``None``: 8-bit images as they are,
             others by ``"2%-98%"``.
@@ -125,7 +124,7 @@ class Scene:
         a: Path,
         b: Path,
         *,
-        bands: Sequence[int] = (1, 2, 3),
+        bands: Bands = RGB,
         scale: Scale = None,
         sem_a: Path | None = None,
         sem_b: Path | None = None,
@@ -133,11 +132,11 @@ class Scene:
     ) -> None:
         if (sem_a is None) != (sem_b is None):
             raise DataError("maps come in pairs: give both sem_a and sem_b, or neither")
-        self.bands, self.palette = tuple(bands), palette
+        self.bands, self.palette = bands_of(bands), palette
         with ExitStack() as files:
-            self._a, b_there = _open(a, files, bands), _open(b, files, bands)
+            self._a, b_there = _open(a, files, self.bands), _open(b, files, self.bands)
             self.overlap = _overlap(self._a, b_there)
-            self.scaling = _scaling([self._a, b_there], bands, scale)
+            self.scaling = _scaling([self._a, b_there], self.bands, scale)
             self._b = _onto(self._a, b_there, files)
             self._maps = []
             for path in (sem_a, sem_b):
@@ -197,31 +196,17 @@ class Scene:
         valid &= valid_b
         # black at both dates where one is unknown: the edge of a scene is no change
         images = [torch.from_numpy(self.scaling(x) * valid) for x in (a, b)]
-        maps = [torch.from_numpy(self._classes(*layer, window)) for layer in self._maps]
+        maps, snapped = [], {}
+        for layer, colormap in self._maps:
+            rgb = _colours(layer, colormap, window)
+            maps.append(torch.from_numpy(colours.to_classes(rgb, self.palette, str(layer.path))))
+            if strange := colours.off_palette(rgb):  # else to_classes would have raised
+                snapped[layer.path] = strange
         x, y = _apply(self.transform, np.array([0, width, 0, width]) + column, np.array([0, 0, height, height]) + row)
         t = self.transform
         transform = type(t)(t.a, t.b, float(x[0]), t.d, t.e, float(y[0]))
         bounds = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-        return GeoPair(Pair(*images, *maps), torch.from_numpy(valid), window, transform, self.crs, bounds)
-
-    def _classes(self, layer: "_Layer", colormap: np.ndarray | None, window: Window) -> np.ndarray:
-        """Classes ``(H, W)`` uint8 of a map; unlabelled where it has no data."""
-        if layer.classes:
-            (data,), valid = _read(layer, [1], window)
-            if colormap is None:
-                classes = np.where(valid, data, 0)
-                if (strange := (classes < 0) | (classes >= len(colours.CLASSES))).any():
-                    raise DataError(
-                        f"{layer.path} has the value {classes[strange][0]} in window {window}; a map of one band holds "
-                        f"the classes 0 to {len(colours.CLASSES) - 1} ({', '.join(colours.CLASSES)})"
-                    )
-                return classes.astype(np.uint8)
-            rgb = colormap[data]
-        else:
-            data, valid = _read(layer, [1, 2, 3], window)
-            rgb = data.transpose(1, 2, 0).copy()
-        rgb[~valid] = colours.PALETTE[0]
-        return colours.to_classes(rgb, self.palette, str(layer.path))
+        return GeoPair(Pair(*images, *maps), torch.from_numpy(valid), window, transform, self.crs, bounds, snapped)
 
 
 class _Layer(NamedTuple):
@@ -262,14 +247,11 @@ def _open(path: Path, files: ExitStack, bands: Sequence[int] | None = None) -> _
     with _gdal(path), _WARNINGS, catch_warnings():
         simplefilter("ignore", NotGeoreferencedWarning)  # `_overlap` says what follows from it
         layer = _Layer(path, files.enter_context(rasterio.open(path, driver="GTiff")))  # no other format
-    if bands is not None:
-        if len(bands) != 3:
-            raise DataError(f"bands are three, for red, green and blue, got {list(bands)}")
-        if not all(1 <= band <= layer.file.count for band in bands):
-            raise DataError(
-                f"{path} has {layer.file.count} band{'s' * (layer.file.count > 1)}, but bands {list(bands)} were asked "
-                "for; they count from 1, and one may stand for several (1,1,1 is grey)"
-            )
+    if bands is not None and not all(1 <= band <= layer.file.count for band in bands):
+        raise DataError(
+            f"{path} has {layer.file.count} band{'s' * (layer.file.count > 1)}, but bands {list(bands)} were asked "
+            "for; they count from 1, and one may stand for several (1,1,1 is grey)"
+        )
     if strange := [kind for kind in layer.file.dtypes if "complex" in kind]:
         raise DataError(f"{path} holds {strange[0]} numbers; write their amplitude as float32 or uint16 first")
     return layer
@@ -347,21 +329,32 @@ def _scaling(layers: Sequence[_Layer], bands: Sequence[int], scale: Scale) -> Sc
             told = " and ".join(f"{layer.path} is {kind}" for layer, kind in zip(layers, kinds, strict=True))
             raise DataError(f"{told}: their numbers have no common scale; bring both to one unit, or state scale")
         scale = PERCENTILES
-    number = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
-    text = scale if isinstance(scale, str) else ",".join(str(part) for part in scale)
-    percent = re.fullmatch(rf"{number}%\s*-{number}%\s*", text)
-    limits = percent or re.fullmatch(f"{number},{number}", text)
-    try:
-        low, high = (float(part) for part in limits.groups()) if limits else (math.nan, math.nan)
-    except ValueError:
-        low = high = math.nan
-    if not low < high or (percent and not 0 <= low < high <= 100):
-        raise DataError(f'scale must be percentiles like "{PERCENTILES}" or a range like "0,3000", got {scale!r}')
+    low, high, percent = limits_of(scale)
     if not percent:
         return Scaling([low] * 3, [high] * 3)
     known = [_sample(layer, bands).astype(np.float64) for layer in layers]
     lows, highs = np.percentile(np.concatenate(known, 1), (low, high), axis=1)
     return Scaling(lows.tolist(), highs.tolist())
+
+
+def _colours(layer: _Layer, colormap: np.ndarray | None, window: Window) -> np.ndarray:
+    """A map's RGB ``(H, W, 3)`` uint8; unlabelled where it has no data."""
+    if layer.classes:
+        (data,), valid = _read(layer, [1], window)
+        if colormap is None:
+            classes = np.where(valid, data, 0)
+            if (strange := (classes < 0) | (classes >= len(CLASSES))).any():
+                raise DataError(
+                    f"{layer.path} has the value {classes[strange][0]} in window {window}; a map of one band holds "
+                    f"the classes 0 to {len(CLASSES) - 1} ({', '.join(CLASSES)})"
+                )
+            return colours.to_rgb(classes.astype(np.uint8))
+        rgb = colormap[data]
+    else:
+        data, valid = _read(layer, [1, 2, 3], window)
+        rgb = data.transpose(1, 2, 0).copy()
+    rgb[~valid] = colours.PALETTE[0]
+    return rgb
 
 
 def _apply(transform: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -405,7 +398,8 @@ def _overlap(a: _Layer, b: _Layer) -> Window:
             raise DataError(
                 f"{neither}, and they differ in size or transform, so nobody knows where they lie; give both a CRS"
             )
-        log.warning("%s: their pixels are taken to lie on one another", neither)
+        if not a.file.transform.is_identity:  # else they are plain pictures, of which nobody expects a place
+            log.warning("%s: their pixels are taken to lie on one another", neither)
         return (0, 0, *size)
     x, y = _project(*_lattice(b.file), b, a)
     at_x, at_y = _lattice(a.file)  # a map of the world may have no point that falls here: which of our pixels has it?

@@ -5,7 +5,6 @@ A fixture is a folder with ``config.json``, ``state.safetensors``, ``inputs.safe
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from zoo.layers.attention import Attention
 
 from .decode import Found, search
 from .errors import DataError
+from .jsonfile import read_json
 
 ABSOLUTE, LOSS, SCORE, NORM, TINY = 1e-4, 1e-5, 1e-3, 1e-3, 1e-5  # tolerances of the fixtures
 
@@ -227,17 +227,18 @@ def _ends(special: dict[str, int]) -> dict[str, int]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return _read(path, lambda: json.loads(path.read_text(encoding="utf-8")))
+    content: dict[str, Any] = read_json(path, _absent(path))
+    return content
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    return _read(path, lambda: load_file(path))
-
-
-def _read(path: Path, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        return read()
+        return load_file(path)
     except FileNotFoundError:
-        raise DataError(f"a fixture needs {path.name}, and {path.parent} has none") from None
-    except (ValueError, SafetensorError) as error:
+        raise DataError(_absent(path)) from None
+    except SafetensorError as error:
         raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _absent(path: Path) -> str:
+    return f"a fixture needs {path.name}, and {path.parent} has none"

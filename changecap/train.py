@@ -33,6 +33,7 @@ from . import checkpoint, data, weights
 from .captioner import Captioner
 from .data.dataset import PairDataset
 from .errors import CheckpointError, ConfigError
+from .jsonfile import read_json, read_lines
 from .metrics import NAMES, score, to_json, write_whole
 from .vocabulary import Vocabulary
 
@@ -313,12 +314,8 @@ def versions() -> dict[str, str]:
 def _resumed(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of the run in ``folder``, which a resumed run keeps."""
     path = folder / "config.json"
-    try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"no run to resume in {folder}: it has no config.json") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path} is broken: {error}") from error
+    absent = f"no run to resume in {folder}: it has no config.json"
+    stored: dict[str, Any] = read_json(path, absent, "copy it anew", CheckpointError)
     if not isinstance(stored, dict) or "steps" not in stored:
         raise CheckpointError(f"{path} is not that of a run; resume=RUN wants the folder that holds best and last")
     return {**stored, "out": str(folder), "resume": str(folder), "device": config.get("device", stored["device"])}
@@ -349,8 +346,7 @@ def _check(config: Mapping[str, Any]) -> None:
 
 
 def _dataset(config: Mapping[str, Any], split: str) -> PairDataset:
-    arguments = {key: config["data"][key] for key in ("name", "root", "size", "palette")}
-    return data.load(**arguments, split=split, maps=config["inputs"] != "rgb")
+    return data.load(**data.arguments(config["data"]), split=split, maps=config["inputs"] != "rgb")
 
 
 def _vocabulary(config: Mapping[str, Any], sets: Mapping[str, PairDataset]) -> Vocabulary:
@@ -458,13 +454,9 @@ def _history(path: Path, step: int, validated: int) -> Iterator[str]:
     """Lines of the metrics in ``path`` up to the step that was saved; a run that was killed has written more."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        try:
-            row = json.loads(line)
-        except ValueError:  # torn while it was written
-            continue
+    for row in read_lines(path):
         if row["step"] <= (validated if "validation" in row else step):
-            yield line
+            yield json.dumps(row) + "\n"
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,15 +43,15 @@ def _train(config: Config, given: set[str]) -> int:
 def _evaluate(config: Config, given: set[str]) -> int:
     from .captioner import load as load_captioner
     from .checkpoint import best_of
-    from .data import ensure, load
+    from .data import arguments, ensure, load
     from .evaluate import evaluate, print_card
 
     checkpoint = best_of(Path(config["checkpoint"]))
     captioner = load_captioner(checkpoint, _device(config))
     data = _data_of(config.get("data") or {}, captioner.config.get("data") or {}, given)
     ensure(data)
-    size = data["size"] if "data.size" in given else captioner.size
-    read = partial(load, data["name"], data["root"], size=size, maps=captioner.inputs != "rgb", palette=data["palette"])
+    said = arguments(data) | ({} if "data.size" in given else {"size": captioner.size})
+    read = partial(load, **said, maps=captioner.inputs != "rgb")
     # absent in runs from before there were packs
     read = partial(read, pack=data.get("pack", False), workers=config["workers"], progress=True)
     tested = read(split=config["split"])
@@ -92,9 +91,8 @@ def _caption(config: Config, given: set[str]) -> int:
             raise UsageError("give a and b, or list, not both")
     elif not (files["a"] and files["b"]):
         raise UsageError("caption needs a=... and b=..., two images or two folders, or list=..., a CSV file of pairs")
-    raster = {"bands": _numbers(config, "bands", 3), "scale": config["scale"]}
-    if config["window"] is not None:
-        raster["window"] = _numbers(config, "window", 4)
+    raster: Config = {} if config["scale"] is None else {"scale": config["scale"]}
+    raster |= {key: _numbers(config, key, n) for key, n in (("bands", 3), ("window", 4)) if config[key] is not None}
     captioner = load(config["checkpoint"], _device(config))
     out, drawn = (config[key] and Path(config[key]) for key in ("out", "figure"))
     if config["list"] is None and not files["a"].is_dir():
@@ -168,7 +166,9 @@ def _doctor(config: Config, given: set[str]) -> int:
     from . import doctor
 
     data = config["data"]
-    health = doctor.examine(data["name"], Path(data["root"]), data["palette"], config["workers"], progress=not as_json)
+    raster = {key: data[key] for key in ("bands", "scale") if key in data}  # HDF5 has none
+    options = {"workers": config["workers"], "progress": not as_json, **raster}
+    health = doctor.examine(data["name"], Path(data["root"]), data["palette"], **options)
     print(doctor.as_json(health) if as_json else doctor.table(health))
     return 1 if health.errors else 0
 
@@ -186,14 +186,10 @@ def _data_of(config: Config, stored: Config, given: set[str]) -> Config:
 
 
 def _history(path: Path) -> list[Config] | None:
-    """Rows of a run's metrics; a line torn by a crash is left out."""
-    if not path.is_file():
-        return None
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError):
-            rows.append(json.loads(line))
-    return rows
+    """Rows of a run's metrics."""
+    from .jsonfile import read_lines
+
+    return list(read_lines(path)) if path.is_file() else None
 
 
 def _device(config: Config) -> str:

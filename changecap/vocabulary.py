@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .errors import DataError
+from .jsonfile import read_json
 
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 _WORD = re.compile("\\w+(?:[-'\u2019]\\w+)*")
@@ -78,12 +79,7 @@ class Vocabulary:
         Raises:
             DataError: the file is missing, or not a list of words that begins with the special ones.
         """
-        try:
-            words = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DataError(f"no vocabulary at {path}; a checkpoint is a whole folder, copy all of it") from None
-        except ValueError as error:
-            raise DataError(f"{path} is not a vocabulary: {error}") from error
+        words = read_json(path, f"no vocabulary at {path}; a checkpoint is a whole folder, copy all of it")
         if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
             raise DataError(f"{path} is not a vocabulary: expected a JSON list of words")
         try:

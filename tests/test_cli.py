@@ -224,7 +224,13 @@ def test_a_resumed_run_is_asked_for_alone(called):
 def test_data_are_chosen_as_a_group(called):
     main(["train", "data=second_cc", "data.root=SECOND", "data.palette=nearest"])
     data = {"name": "second_cc", "root": "SECOND", "size": 256, "palette": "nearest", "pack": False}
-    assert called["train"]["data"] == data
+    assert called["train"]["data"] == data | {"bands": "1,2,3", "scale": None}
+
+
+@pytest.mark.parametrize("name", ["second_cc", "levir_cc", "dubai_cc", "folder", "chg2cap_tokens"])
+def test_bands_and_scale_of_a_data_set_are_taken_as_text(called, name):
+    main(["train", f"data={name}", "data.root=x", "data.bands=4,3,2", "data.scale=0,3000"])
+    assert called["train"]["data"].items() >= {"bands": "4,3,2", "scale": "0,3000"}.items()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from PIL import Image, ImageFile
 
 from changecap import doctor
 from changecap.data import Example
-from changecap.data.dataset import MAX_PIXELS, PairDataset, read_image, read_map
+from changecap.data.dataset import PairDataset, read_image, read_map
+from changecap.data.example import MAX_PIXELS
 from changecap.data.palette import PALETTE
 from changecap.errors import DataError
 

@@ -58,6 +58,6 @@ def test_a_place_that_holds_something_else_is_refused(tmp_path, written, name):
 
 def test_a_broken_record_is_named(tmp_path, written):
     (tmp_path / PARAMETERS).write_text("{")
-    with pytest.raises(DataError, match=r"SYNTH\.json is broken"):
+    with pytest.raises(DataError, match=r"SYNTH\.json is empty or broken JSON: .*; remove .* will be simulated anew"):
         ensure({"root": str(tmp_path), "synth": NUMBERS})
     assert written == []

@@ -1,12 +1,18 @@
 import json
+import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from changecap import data
 from changecap.data import folder
 from changecap.errors import DataError
+from changecap.vocabulary import tokenise
 
 
 def image(path, colour=0):
@@ -87,7 +93,7 @@ def test_names_that_differ_only_in_case_are_an_error_that_names_both(tmp_path, n
         image(tmp_path / name)
     if len(list((tmp_path / "A").iterdir())) + len(list((tmp_path / "B").iterdir())) < len(names):
         pytest.skip("this file system does not tell upper case from lower")
-    with pytest.raises(DataError, match=r"Pic and pic in .* differ only in case"):
+    with pytest.raises(DataError, match=r"Pic\.png and .*pic\.png differ only in case"):
         folder.read(tmp_path, "test", maps=False)
 
 
@@ -163,3 +169,50 @@ def test_a_folder_that_holds_no_pairs_says_what_is_wanted(tmp_path):
     (tmp_path / "B").mkdir()
     with pytest.raises(DataError, match=r"no pair in .*: A and B hold no file that ends in \.png"):
         folder.read(tmp_path, "test", maps=False)
+
+
+STEMS = st.text("abAB.é _-1", min_size=1, max_size=4).filter(lambda s: s[0] != "." and s.strip(".") == s)
+NAMES = st.dictionaries(STEMS, st.sampled_from([*folder.ENDINGS, ".PNG", ".txt", ""]), max_size=6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(NAMES, NAMES)
+def test_pairs_are_the_stems_of_both_folders_and_the_rest_is_reported(before, after):
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        for date, names in (("A", before), ("B", after)):
+            (root / date).mkdir()
+            for stem, ending in names.items():
+                (root / date / f"{stem}{ending}").touch()
+        if sum(len(os.listdir(root / date)) for date in "AB") < len(before) + len(after):
+            return  # this file system does not tell upper case from lower
+        here, there = ({s for s, e in names.items() if e.lower() in folder.ENDINGS} for names in (before, after))
+        rows = {row.stem: row for row in folder.join([root / "A", root / "B"])}
+        assert rows.keys() == here | there
+        assert [*rows] == sorted(rows)
+        for stem, row in rows.items():
+            assert row.files[0] == (root / "A" / f"{stem}{before[stem]}" if stem in here else None)
+            assert row.files[1] == (root / "B" / f"{stem}{after[stem]}" if stem in there else None)
+            assert bool(row.problem) == any(o != stem and o.casefold() == stem.casefold() for o in rows)
+        reports = []
+        if not rows:
+            with pytest.raises(DataError, match="no pair in"):
+                folder.read(root, "test", maps=False)
+            return
+        examples = folder.read(root, "test", maps=False, report=lambda kind, message: reports.append(kind))
+        assert len(examples) == len(rows)
+        assert reports.count("missing") == len(here ^ there)
+        assert reports.count("names") == sum(bool(row.problem) for row in rows.values())
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=4), st.booleans())
+def test_captions_of_any_text_come_as_their_words(said, listed):
+    with tempfile.TemporaryDirectory() as place:
+        root = pairs(Path(place), "a.png")
+        write(root, [{"filename": "a.png", "captions": said}] if listed else {"a.png": said})
+        words = [" ".join(tokenise(s)) for s in said]
+        reports = []
+        (example,) = folder.read(root, "test", maps=False, report=lambda kind, message: reports.append(kind))
+        assert example.captions == tuple(filter(None, words))
+        assert reports == ([] if all(words) else ["captions"])

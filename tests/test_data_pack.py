@@ -5,14 +5,18 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from changecap import data
@@ -179,10 +183,11 @@ def test_files_in_another_order_are_another_pack(root):
     [
         (lambda b: b[:-1], r"\.pack is cut short: \d+ of \d+ bytes; it is written anew"),
         (lambda b: b + b"x", "is cut short"),
-        (lambda b: b[:100], "is no pack of version 1"),
-        (lambda b: b"", "is no pack of version 1"),
-        (lambda b: b"\0" * len(b), "is no pack of version 1"),
-        (lambda b: b.replace(b'"version": 1', b'"version": 9'), "is no pack of version 1"),
+        (lambda b: b[:100], "is no pack of version 2, or its header is damaged"),
+        (lambda b: b"", "is no pack of version 2, or its header is damaged"),
+        (lambda b: b"\0" * len(b), "is no pack of version 2, or its header is damaged"),
+        (lambda b: b.replace(b"pack 2", b"pack 1"), "is no pack of version 2"),
+        (lambda b: b.replace(b'"snapped": 0', b'"snapped": 9'), "is no pack of version 2, or its header is damaged"),
     ],
 )
 def test_a_damaged_pack_is_written_anew_with_a_warning(root, caplog, spoil, said):
@@ -402,3 +407,22 @@ def test_loading_by_name_takes_a_pack_when_asked_to(tmp_path, monkeypatch):
     ours = data.load("second_cc", folder, "train", size=16, pack=True)
     assert len(packs(folder)) == 1
     assert same(ours.batch([0, 1]), theirs.batch([0, 1]))
+
+
+SIDES = st.integers(1, 12)
+
+
+@hypothesis.settings(max_examples=10, deadline=None)
+@given(SIDES, SIDES, st.none() | SIDES, st.booleans(), st.integers(0, 99))
+def test_a_pack_of_any_size_gives_what_the_files_give(height, width, size, maps, seed):
+    random = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for i in range(PAIRS):
+            for kind in "ab":
+                Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(folder / f"{i}-{kind}.png")
+            for kind in ("sem_a", "sem_b"):
+                save_map(folder / f"{i}-{kind}.png", random.integers(0, 7, (height, width), np.uint8))
+        ours, theirs = packed(folder, size=size, maps=maps), plain(folder, size, maps)
+        rows = random.permutation(PAIRS).tolist()
+        assert same(ours.batch(rows), theirs.batch(rows))

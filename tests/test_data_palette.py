@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
-from changecap.data.palette import CLASSES, PALETTE, nearest, off_palette, to_classes, to_rgb
+from changecap.data.palette import PALETTE, nearest, off_palette, to_classes, to_rgb
 from changecap.errors import DataError
+from changecap.facts import CLASSES
 
 COLOURS = {
     "unlabelled": (255, 255, 255),
@@ -63,3 +67,10 @@ def test_nearest_agrees_with_the_distances_written_out():
     expected = [min(range(8), key=lambda k: sum((int(c) - x) ** 2 for c, x in zip(colour, known[k], strict=True))) % 7
                 for colour in colours]  # fmt: skip
     assert nearest(colours).tolist() == expected
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, len(CLASSES) - 1)))
+def test_any_map_survives_the_way_to_colours_and_back(classes):
+    for mode in ("strict", "nearest"):
+        np.testing.assert_array_equal(to_classes(to_rgb(classes), mode), classes)
+    assert off_palette(to_rgb(classes)) == 0

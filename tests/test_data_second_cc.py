@@ -1,9 +1,12 @@
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from changecap import data
@@ -115,7 +118,7 @@ def test_a_pair_without_a_caption_is_an_error(tmp_path, sentences):
     [
         (b"", r"empty or broken JSON: Expecting value: line 1 column 1"),
         (b'{"images": [\n{"split":}]}', r"empty or broken JSON: Expecting value: line 2 column 10"),
-        (b'{"images": ["\xe9"]}', r"is not UTF-8: .*position 13"),
+        (b'{"images": ["\xe9"]}', r"is not UTF-8: .*byte 13"),
         (b"[]", "has no list 'images'"),
         (b'{"images": {}}', "has no list 'images'"),
         (b'{"images": [5]}', "entry 0 of images is not as SECOND-CC writes it"),
@@ -183,3 +186,22 @@ def test_the_real_example_reads():
     assert pair.a.shape == (3, 162, 162)
     assert pair.sem_a.unique().tolist() != [0]
     assert pair.a.float().mean() > 20
+
+
+SPLIT_NAMES = st.sampled_from(["train", "val", "test", "restval", "other"])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(st.text(min_size=1, max_size=6), SPLIT_NAMES, min_size=1, max_size=8))
+def test_every_pair_is_in_the_split_its_entry_names_and_in_no_other(assigned):
+    with tempfile.TemporaryDirectory() as place:
+        images = [entry(name, split) for name, split in assigned.items()]
+        (Path(place) / second_cc.CAPTIONS).write_text(json.dumps({"images": images}), encoding="utf-8")
+        wanted = {name: "train" if split == "restval" else split for name, split in assigned.items()}
+        assert second_cc.splits(Path(place)) == list(dict.fromkeys(wanted.values()))
+        for split in {*wanted.values()}:
+            found = second_cc.read(Path(place), split, False, lambda kind, message: None)  # no file is there
+            assert [e.id for e in found] == [name for name, own in wanted.items() if own == split]
+        absent = next(s for s in ("train", "val", "test", "other", "fifth") if s not in wanted.values())
+        with pytest.raises(DataError, match=f"has no split '{absent}'"):
+            second_cc.read(Path(place), absent, False)

@@ -94,6 +94,22 @@ def test_a_broken_image_is_an_error_that_stops_nothing(tmp_path, content):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+def test_images_that_training_would_refuse_are_unreadable_for_the_same_reason(tmp_path):
+    write(tmp_path, *(entry(f"{name}.png") for name in ("cmyk", "deep", "gif", "jpeg")))
+    folder, plain = tmp_path / "images/train/A", Image.fromarray(noise(99))
+    plain.convert("CMYK").save(folder / "cmyk.png", "JPEG")
+    Image.fromarray(np.full((24, 32), 900, np.uint16)).save(folder / "deep.png")
+    plain.save(folder / "gif.png", "GIF", save_all=True, append_images=[Image.fromarray(noise(98))])
+    plain.save(folder / "jpeg.png", "JPEG")  # is one, whatever its name
+    health = doctor.examine("levir_cc", tmp_path)
+    assert {f.kind for f in health.findings} == {"unreadable"}
+    told = {Path(f.message.split()[0]).stem: f.message for f in health.findings}
+    assert told.keys() == {"cmyk", "deep", "gif"}
+    assert "mode CMYK; convert it to 8-bit RGB" in told["cmyk"]
+    assert "mode I;16; convert it to 8-bit RGB" in told["deep"]
+    assert "is an animation" in told["gif"]
+
+
 def test_files_that_may_not_be_read_are_errors(tmp_path):
     write(tmp_path, entry("a.png"))
     (tmp_path / "images/train/A/a.png").chmod(0)
@@ -285,7 +301,7 @@ def test_a_folder_with_loops_and_names_that_differ_in_case_is_reported_whole(tmp
     if len(list((tmp_path / "A").iterdir())) != 4 or (tmp_path / "A/pic.png").exists():
         pytest.skip("this file system does not tell upper case from lower")
     health = doctor.examine("folder", tmp_path)
-    assert "Pic and pic in" in found(health, "names")[0][2]
+    assert "B/pic.png differ only in case" in found(health, "names")[0][2]
     missing = {
         message.split(", but")[0].rsplit("/", 1)[-1] + message.split()[2] for _, _, message in found(health, "missing")
     }

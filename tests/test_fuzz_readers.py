@@ -12,15 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import test_data_chg2cap_tokens
+import test_data_hdf5
 from PIL import Image
 from rasterio.transform import from_origin
 
 from changecap import geo
 from changecap.captioning import jobs_of_list
-from changecap.data import reader
-from changecap.data.dataset import read_image, read_map
+from changecap.data import Example, reader
+from changecap.data.dataset import PairDataset, read_image, read_map
+from changecap.data.pack import PAGE, Pack
 from changecap.data.palette import to_rgb
 from changecap.errors import DataError
+from changecap.vocabulary import Vocabulary
 
 FILES = 1000  # of each format
 MEMORY = 2 << 30  # bytes of address space beyond what the imports took
@@ -65,6 +69,62 @@ def karpathy(name, file):
     return read
 
 
+def hdf5(part):
+    """What is made of the files of an HDF5 data set and read with ``part`` of them mutated."""
+
+    def make(folder):
+        test_data_hdf5.write(folder)
+        return next(folder.glob(part)).read_bytes()
+
+    def read(path):
+        path.replace(next(path.parent.glob(part)))
+        for _, picture in (file for example in reader("hdf5").read(path.parent, "test") for file in example.files()):
+            read_image(picture)
+
+    return make, "", read
+
+
+def chg2cap(part):
+    """The same of the files of Chg2Cap."""
+
+    def make(folder):
+        test_data_chg2cap_tokens.write(folder, "test_1.png", "test_2.png", lines=["test_1.png-0", "test_2.png-2"])
+        return (folder / part).read_bytes()
+
+    def read(path):
+        path.replace(path.parent / part)
+        reader("chg2cap_tokens").read(path.parent, "test")
+
+    return make, "", read
+
+
+def packed(folder):
+    """A pack of three pairs, of which most bytes are not padding."""
+    for name in "ab":
+        (folder / f"{name}.png").write_bytes(picture("PNG"))
+    example = Example("x", folder / "a.png", folder / "b.png", None, None, ("a house",), True)
+    dataset = PairDataset([example] * 3, "test", maps=False)
+    dataset.pack(folder)
+    return next((folder / ".changecap").iterdir()).read_bytes()
+
+
+def pairs_of_pack(path):
+    pack = Pack(path)
+    for i in range(len(pack)):
+        pack[i].check()
+
+
+def header_of_pack(folder):
+    whole = packed(folder)
+    (folder / "rows").write_bytes(whole[PAGE:])
+    return whole[:PAGE].rstrip()
+
+
+def pairs_behind_header(path):
+    path.write_bytes(path.read_bytes().ljust(PAGE) + path.with_name("rows").read_bytes())
+    pairs_of_pack(path)
+
+
 FORMATS = {
     "PNG": (lambda folder: picture("PNG"), ".png", read_image),
     "palette PNG": (lambda folder: picture("PNG", "P"), ".png", read_image),
@@ -77,6 +137,15 @@ FORMATS = {
     "GeoTIFF, deflated": (lambda folder: geotiff(folder, compress="deflate"), ".tif", pair_of_geotiffs),
     "SECOND-CC": (lambda folder: captions(), ".json", karpathy("second_cc", "SECOND-CC-AUG.json")),
     "LEVIR-CC": (lambda folder: captions(), ".json", karpathy("levir_cc", "LevirCCcaptions.json")),
+    "HDF5": hdf5("TEST_IMAGES_*"),
+    "HDF5, captions": hdf5("TEST_CAPTIONS_*"),
+    "HDF5, lengths": hdf5("TEST_CAPLENS_*"),
+    "HDF5, words": hdf5("WORDMAP_*"),
+    "Chg2Cap, tokens": chg2cap("tokens/test_1.txt"),
+    "Chg2Cap, list": chg2cap("test.txt"),
+    "vocabulary": (lambda folder: b'["<pad>", "<unk>", "<start>", "<end>", "a", "\xc3\xa9"]', ".json", Vocabulary.load),
+    "pack": (packed, ".pack", pairs_of_pack),
+    "pack, header": (header_of_pack, ".pack", pairs_behind_header),
     "list": (lambda folder: b'id,a,b\n1,x.png,y.png\n2,"z, w.png",v.png\n', ".csv", jobs_of_list),
 }
 
@@ -130,14 +199,18 @@ def read_mutated(whole, read, path):
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory):
     """What became of each format, in a process whose memory is bounded."""
-    code = "import sys, pathlib, test_fuzz_readers as t; t.read_all(pathlib.Path(sys.argv[1]))"
+    root, tests = Path(__file__).parents[1], Path(__file__).parent.name
+    code = f"import sys, pathlib; sys.path.append({tests!r}); import test_fuzz_readers as t; "
+    code += "t.read_all(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path_factory.mktemp("fuzz"))]
-    run = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=280)
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=840)
     assert run.returncode == 0, run.stderr[-2000:]
     return dict(map(json.loads, run.stdout.splitlines()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded as Linux does it")
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", FORMATS)
 def test_mutated_files_are_read_or_refused(name, refused):
     assert isinstance(refused[name], int), refused[name]

@@ -192,8 +192,14 @@ def bare(path, data):
         return write(path, data, transform=Affine.identity(), crs=None)
 
 
-def test_without_any_crs_pixels_lie_on_one_another_and_the_log_says_so(tmp_path, caplog):
+def test_plain_pictures_lie_on_one_another_without_a_word(tmp_path, caplog):
     a, b = bare(tmp_path / "a.tif", noise(seed=1)), bare(tmp_path / "b.tif", noise(seed=2))
+    np.testing.assert_array_equal(geo.read_pair(a, b).pair.b.numpy(), noise(seed=2))
+    assert caplog.text == ""
+
+
+def test_places_without_any_crs_lie_on_one_another_and_the_log_says_so(tmp_path, caplog):
+    a, b = (write(tmp_path / f"{name}.tif", noise(seed=seed), crs=None) for name, seed in (("a", 1), ("b", 2)))
     with caplog.at_level(logging.WARNING):
         found = geo.read_pair(a, b)
     assert "has a CRS: their pixels are taken to lie on one another" in caplog.text
@@ -310,7 +316,7 @@ def test_bands_are_chosen_by_number(tmp_path):
         geo.read_pair(path, path, bands=(4, 5, 6))
     with pytest.raises(DataError, match=r"has 5 bands, but bands \[0, 1, 2\]"):
         geo.read_image(path, bands=(0, 1, 2))
-    with pytest.raises(DataError, match="bands are three"):
+    with pytest.raises(DataError, match="bands are three whole numbers"):
         geo.read_image(path, bands=(1,))
 
 

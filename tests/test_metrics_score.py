@@ -136,9 +136,9 @@ def test_flags_may_come_from_a_file(files, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xff\xfe{}", "hypotheses.json is not UTF-8: byte 0"),
-        (b"", "hypotheses.json is not JSON: .* line 1, column 1"),
-        (b'{"p1": "a",\n oops}', "hypotheses.json is not JSON: .* line 2, column 2"),
+        (b"\xff\xfe{}", "hypotheses.json is not UTF-8: invalid start byte at byte 0"),
+        (b"", "hypotheses.json is empty or broken JSON: .* line 1 column 1"),
+        (b'{"p1": "a",\n oops}', "hypotheses.json is empty or broken JSON: .* line 2 column 2"),
         (b"[1]", "hypotheses.json must hold a JSON object .* got list"),
         (b'{"p1": "a", "p1": "b"}', "hypotheses.json: the id 'p1' stands there twice"),
         (b"[" * 200_000, "hypotheses.json is nested too deeply"),

@@ -63,7 +63,7 @@ def test_a_wrong_sequence_is_found(copy):
 
 def test_a_missing_or_broken_file_is_named(copy):
     (copy / "train.json").write_text("{")
-    with pytest.raises(DataError, match=r"train\.json cannot be read"):
+    with pytest.raises(DataError, match=r"train\.json is empty or broken JSON"):
         parity(copy)
     (copy / "outputs.safetensors").unlink()
     with pytest.raises(DataError, match=r"needs outputs\.safetensors"):

@@ -384,7 +384,7 @@ def test_a_file_of_another_backbone_stops_the_run_before_the_data_are_read(confi
     ("content", "message"),
     [
         (None, "no run to resume in .*: it has no config.json"),
-        ("{", "config.json is broken"),
+        ("{", "config.json is empty or broken JSON"),
         ('{"model": {}}', "is not that of a run; resume=RUN wants the folder that holds best and last"),
     ],
 )

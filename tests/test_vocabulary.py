@@ -91,9 +91,9 @@ def test_a_full_disk_leaves_the_saved_vocabulary_as_it_was(vocabulary, tmp_path,
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not a vocabulary: Expecting value"),
-        (b'["<pad>", "<unk>"', "is not a vocabulary: Expecting"),
-        (b"\xff\xfe", "is not a vocabulary: .*utf-8"),
+        (b"", "is empty or broken JSON: Expecting value"),
+        (b'["<pad>", "<unk>"', "is empty or broken JSON: Expecting"),
+        (b"\xff\xfe", "is not UTF-8"),
         (b'{"a": 4}', "expected a JSON list of words"),
         (b'["<pad>", "<unk>", "<start>", "<end>", 5]', "expected a JSON list of words"),
         (b'["a", "<unk>", "<start>", "<end>"]', "a vocabulary begins with <pad>, <unk>, <start>, <end>"),

@@ -1,19 +1,20 @@
 """Data sets: files in, pairs with their captions out. One reader per format, one dataset class for all."""
 
-import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, DataError
+from ..bands import RGB, Bands, Scale
+from ..errors import ConfigError
+from ..jsonfile import read_json
 from .example import Example, Stored
 
 if TYPE_CHECKING:
     from .dataset import PairDataset
 
-__all__ = ["READERS", "Example", "Stored", "ensure", "load", "reader"]
+__all__ = ["READERS", "Example", "Stored", "arguments", "ensure", "load", "reader"]
 
 READERS = {  # data.name -> module
     "second_cc": "second_cc",
@@ -32,6 +33,8 @@ def load(
     size: int | None = None,
     maps: bool = True,
     palette: str = "strict",
+    bands: Bands = RGB,
+    scale: Scale = None,
     pack: bool = False,
     workers: int = 2,
     progress: bool = False,
@@ -45,6 +48,8 @@ def load(
         size: side in pixels that everything is resized to; ``None`` keeps the files' own.
         maps: whether land-cover maps are read.
         palette: ``strict`` or ``nearest``, what is done about a colour off the palette.
+        bands: of GeoTIFFs, those that are red, green and blue; see :class:`changecap.geo.Scene`.
+        scale: of GeoTIFFs, the numbers that become 0 and 255.
         pack: read from one memory-mapped file of decoded pairs, which is written the first time.
         workers: threads that decode for the pack.
         progress: show a bar while they do.
@@ -56,10 +61,18 @@ def load(
     read = reader(name).read
     from .dataset import PairDataset  # brings torch, which the simulator's processes do without
 
-    dataset = PairDataset(read(Path(root), split, maps), split, size, maps, palette)
+    dataset = PairDataset(read(Path(root), split, maps), split, size, maps, palette, bands, scale)
     if pack:
         dataset.pack(Path(root), workers, progress)
     return dataset
+
+
+def arguments(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the configuration ``data`` says to :func:`load`; what it has no key for, as HDF5 has no bands, is left out.
+
+    Whether there is a pack is for the caller to say, who knows how often the pairs are read.
+    """
+    return {key: data[key] for key in ("name", "root", "size", "palette", "bands", "scale") if key in data}
 
 
 def reader(name: str) -> ModuleType:
@@ -93,15 +106,12 @@ def ensure(data: Mapping[str, Any], progress: bool = True) -> None:
         write(root, **numbers, progress=progress)
         return
     record, wanted = root / PARAMETERS, parameters_of(**numbers)
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not record.is_file():
         raise ConfigError(
             f"{root} is there and was not simulated, it has no {PARAMETERS}; "
             "read it with data=second_cc, or give another data.root"
-        ) from None
-    except ValueError as error:
-        raise DataError(f"{record} is broken: {error}; remove {root}, and it will be simulated anew") from error
+        )
+    found = read_json(record, remedy=f"remove {root}, and it will be simulated anew")
     if found != wanted:
         raise ConfigError(
             f"{root} was simulated with {found}, and {wanted} is asked for; "

@@ -5,12 +5,12 @@ words between ``<START>`` and ``<END>``; ``<split>.txt``, a line for each pair o
 caption of a pair. Its ``vocab.json`` is not read: it says which of these words its authors' captioner learns.
 """
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError
+from ..jsonfile import read_json
 from ..vocabulary import tokenise
 from .example import Example, Report, require, stop
 
@@ -82,12 +82,8 @@ def _listed(root: Path, split: str) -> dict[str, list[int]]:
 
 def _captions(file: Path) -> list[str]:
     """The captions in a token file."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"no {file.name} in {file.parent}, but its pair is listed; complete the data set") from None
-    except ValueError as error:
-        raise DataError(f"{file} is empty or broken JSON: {error}; copy or make it anew") from error
+    absent = f"no {file.name} in {file.parent}, but its pair is listed; complete the data set"
+    content = read_json(file, absent, "copy or make it anew")
     lists: list = content if isinstance(content, list) else [None]
     if not all(isinstance(words, list) and all(isinstance(w, str) for w in words) for words in lists):
         raise DataError(f"{file}: expected a JSON list of captions, each a list of words")

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,14 @@ from tqdm import tqdm
 
 from preprocess import Pair
 
+from .. import geo
+from ..bands import RGB, Bands, Scale, bands_of, limits_of
 from ..errors import DataError
 from . import palette
-from .example import Example, Source, Stored
+from .example import MAX_PIXELS, Example, Source, Stored
 from .pack import Pack, packed
 
 log = logging.getLogger(__name__)
-
-MAX_PIXELS = 64_000_000  # of one image; more is a scene, or a decompression bomb
 
 
 class PairDataset:
@@ -33,6 +34,8 @@ class PairDataset:
         size: side in pixels that everything is resized to; ``None`` keeps the files' own.
         maps: whether land-cover maps are read.
         palette: ``"strict"``: a colour off the palette is an error; ``"nearest"``: it is snapped and counted.
+        bands: of GeoTIFFs, those that are red, green and blue; see :class:`changecap.geo.Scene`.
+        scale: of GeoTIFFs, the numbers that become 0 and 255.
     """
 
     def __init__(
@@ -42,9 +45,14 @@ class PairDataset:
         size: int | None = None,
         maps: bool = True,
         palette: str = "strict",
+        bands: Bands = RGB,
+        scale: Scale = None,
     ) -> None:
         if palette not in ("strict", "nearest"):
             raise DataError(f"data.palette must be strict or nearest, got {palette!r}")
+        if scale is not None:
+            limits_of(scale)  # now, not at the first pair
+        self.bands, self.scale = bands_of(bands), scale
         self.examples, self.split, self.size, self.maps, self.palette = list(examples), split, size, maps, palette
         self.snapped: dict[str, int] = {}  # file -> pixels whose colour was snapped
         self._all: Pair | None = None
@@ -56,27 +64,33 @@ class PairDataset:
     def __getitem__(self, index: int) -> Pair:
         """Pair ``index``: images ``(3, H, W)`` uint8, maps ``(H, W)`` uint8 or ``None``.
 
+        Two GeoTIFFs, and maps that are some too, are what they share, on the grid of the date before.
+
         Raises:
-            DataError: a file is missing, unreadable or of another size than its partner.
+            DataError: a file is missing, unreadable or of another size than its partner; GeoTIFFs share no place.
         """
         if self._all is not None:
             return Pair(*(None if x is None else x[index] for x in self._all))  # type: ignore[arg-type]
         if self._pack is not None:
             return self._pack[index]
         example = self.examples[index]
-        images = [(path, read_image(path)) for path in (example.a, example.b)]
-        maps = []
-        if self.maps:
-            for path in (example.sem_a, example.sem_b):
-                if path is None:
-                    raise DataError(f"{example.id} in split {self.split} has no maps; use inputs=rgb")
-                maps.append((path, self._map(path)))
-        (first, reference), *others = images + maps
-        for path, other in others:
-            if other.shape[-2:] != reference.shape[-2:]:
-                (h, w), (oh, ow) = reference.shape[-2:], other.shape[-2:]
+        files = [path for _, path in example.files()][: 4 if self.maps else 2]
+        if self.maps and len(files) < 4:
+            raise DataError(f"{example.id} in split {self.split} has no maps; use inputs=rgb")
+        if paths := together(files):
+            found = read_together(paths, self.bands, self.scale, self.palette)
+            tensors = [x for x in found.pair if x is not None]
+            for snapped, strange in found.snapped.items():
+                self._count(snapped, strange)
+        else:
+            tensors = [read_image(path, self.bands, self.scale) for path in files[:2]]
+        tensors += [self._map(path) for path in files[len(tensors) :]]
+        (h, w), first = tensors[0].shape[-2:], files[0]
+        for path, other in zip(files, tensors, strict=True):
+            if other.shape[-2:] != (h, w):
+                oh, ow = other.shape[-2:]
                 raise DataError(f"{first} is {w} x {h} pixels, but {path} is {ow} x {oh}; a pair has one size")
-        pair = Pair(*(tensor for _, tensor in images + maps))
+        pair = Pair(*tensors)
         return pair if self.size is None else pair.resize(self.size)
 
     def batch(self, indices: Sequence[int]) -> Pair:
@@ -138,22 +152,43 @@ class PairDataset:
     def _map(self, path: Source) -> Tensor:
         rgb = read_rgb(path, "land-cover map")
         if self.palette == "nearest" and (strange := palette.off_palette(rgb)):
-            if not self.snapped:
-                log.warning("%s: %d pixels off the palette were snapped; more may follow", path, strange)
-            self.snapped[str(path)] = strange
+            self._count(path, strange)
         return torch.from_numpy(palette.to_classes(rgb, self.palette, str(path)))
 
+    def _count(self, path: Source, strange: int) -> None:
+        if not self.snapped:
+            log.warning("%s: %d pixels off the palette were snapped; more may follow", path, strange)
+        self.snapped[str(path)] = strange
 
-def read_image(path: Source) -> Tensor:
-    """The image in file ``path`` as RGB ``(3, H, W)`` uint8; of a GeoTIFF the first three bands.
+
+def together(files: Sequence[Source]) -> list[Path]:
+    """Those ``files`` of a pair that are brought to one grid: all if all are GeoTIFFs, both images, or none."""
+    paths: list[Path] = []
+    for file in files:
+        if not geo.is_geotiff(file):
+            break
+        paths.append(file)
+    return paths[: len(paths) // 2 * 2]
+
+
+def read_together(paths: Sequence[Path], bands: Bands, scale: Scale, palette: str) -> geo.GeoPair:
+    """What the GeoTIFFs ``paths``, two images and perhaps two maps, share; see :func:`geo.read_pair`.
+
+    Raises:
+        DataError: a file is missing or damaged, or they share no place.
+    """
+    maps: dict[str, Any] = {"sem_a": paths[2], "sem_b": paths[3]} if len(paths) == 4 else {}
+    return geo.read_pair(paths[0], paths[1], bands=bands, scale=scale, palette=palette, **maps)
+
+
+def read_image(path: Source, bands: Bands = RGB, scale: Scale = None) -> Tensor:
+    """The image in file ``path`` as RGB ``(3, H, W)`` uint8; of a GeoTIFF ``bands``, see :func:`geo.read_image`.
 
     Raises:
         DataError: the file is missing, is no image, is cut short or too large.
     """
-    if isinstance(path, Path) and path.suffix.lower() in (".tif", ".tiff"):
-        from .. import geo
-
-        return geo.read_image(path)
+    if geo.is_geotiff(path):
+        return geo.read_image(path, bands, scale)
     return torch.from_numpy(read_rgb(path, "image")).permute(2, 0, 1).contiguous()
 
 
@@ -176,6 +211,8 @@ def read_rgb(path: Source, what: str) -> np.ndarray:
         from . import hdf5
 
         return hdf5.pixels(path)
+    if what != "image" and geo.is_geotiff(path):
+        return geo.read_colours(path)
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -8,6 +8,8 @@ from pathlib import Path
 from ..errors import DataError
 from ..facts import Fact
 
+MAX_PIXELS = 64_000_000  # of one image; more is a scene, or a decompression bomb
+
 Report = Callable[[str, str], None]  # takes the kind of a problem (missing, captions, names) and its message
 
 

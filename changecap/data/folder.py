@@ -5,11 +5,14 @@ All of it either in the folder itself, which then is the split ``test``, or once
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..jsonfile import read_json
 from ..vocabulary import tokenise
 from . import karpathy
 from .example import Example, Report, require, stop
@@ -37,20 +40,59 @@ def read(root: Path, split: str, maps: bool | None = True, report: Report = stop
     if maps and not there:
         raise DataError(f"no land-cover maps in {folder}: neither sem_a nor sem_b is there; use inputs=rgb")
     places = [folder / name for name in ("A", "B", "sem_a", "sem_b")[: 4 if there and maps is not False else 2]]
-    listed = [_listed(place, report) for place in places]
-    before, after, *_ = listed
-    stems = sorted(before.keys() | after.keys())
-    if not stems:
+    rows = {row.stem: row for row in join(places) if any(row.files[:2])}  # a map alone is no pair
+    if not rows:
         raise DataError(f"no pair in {folder}: A and B hold no file that ends in {', '.join(ENDINGS)}")
-    _distinct(stems, folder, report)
-    captions = _captions(root, folder, {stem: before.get(stem, after.get(stem, stem)) for stem in stems}, report)
+    names = {stem: next(filter(None, row.files)).name for stem, row in rows.items()}
+    captions = _captions(root, folder, names, report)
     examples = []
-    for stem in stems:
-        name = before.get(stem) or after[stem]
-        files = karpathy.Files(*(p / names.get(stem, name) for p, names in zip(places, listed, strict=True)))
+    for stem, name in names.items():
+        if rows[stem].problem:
+            report("names", rows[stem].problem)
+        files = karpathy.Files(*(file or place / name for place, file in zip(places, rows[stem].files, strict=True)))
         examples.append(Example(name, *files[:4], captions.get(stem, ()), None))
         require(examples[-1], "a folder beside it", report)
     return examples
+
+
+@dataclass(frozen=True)
+class Row:
+    """The files of several folders that share a name without its ending.
+
+    ``files`` has one for each folder, ``None`` where there is none; ``problem`` says why the name does not tell which
+    belong together, and is empty where it does.
+    """
+
+    stem: str
+    files: tuple[Path | None, ...]
+    problem: str = ""
+
+
+def join(places: Sequence[Path]) -> list[Row]:
+    """The images in the folders ``places``, joined by name without ending, in the order of names.
+
+    Hidden files, other files and folders are passed by. A folder that is not there holds nothing.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    listed = [_listed(place) for place in places]
+    stems = sorted({stem for found in listed for stem in found})
+    alike: dict[str, list[str]] = defaultdict(list)
+    for stem in stems:
+        alike[stem.casefold()].append(stem)
+    rows = []
+    for stem in stems:
+        problem = ""
+        if len(cases := alike[stem.casefold()]) > 1:  # one file, or two: that is for the file system to say
+            several = (next(found[case][0] for found in listed if case in found) for case in cases)
+            problem = f"{' and '.join(map(str, several))} differ only in case; rename one"
+        for place, found in zip(places, listed, strict=True):
+            if len(files := found.get(stem, ())) > 1:
+                names = " and ".join(file.name for file in files)
+                problem = f"{names} in {place} are both called {stem}; remove or rename one"
+        rows.append(Row(stem, tuple(found[stem][0] if stem in found else None for found in listed), problem))
+    return rows
 
 
 def splits(root: Path) -> list[str]:
@@ -114,9 +156,9 @@ def _folder(root: Path, split: str) -> Path:
     return folder
 
 
-def _listed(place: Path, report: Report) -> dict[str, str]:
-    """File names in ``place`` by stem; folders in it are not entered, so no loop of links is followed."""
-    found: dict[str, str] = {}
+def _listed(place: Path) -> dict[str, list[Path]]:
+    """Images in ``place`` by stem; folders in it are not entered, so no loop of links is followed."""
+    found: dict[str, list[Path]] = defaultdict(list)
     try:
         # os.path answers where pathlib raises: a link to itself is no folder, and is missed later
         names = sorted(n for n in os.listdir(place) if n[0] != "." and not os.path.isdir(place / n))
@@ -126,21 +168,9 @@ def _listed(place: Path, report: Report) -> dict[str, str]:
         raise DataError(f"{place} cannot be listed: {error.strerror}") from error
     for name in names:
         stem, ending = os.path.splitext(name)
-        if ending.lower() not in ENDINGS:
-            continue
-        if stem in found:
-            report("names", f"{found[stem]} and {name} in {place} are both called {stem}; remove or rename one")
-        else:
-            found[stem] = name
+        if ending.lower() in ENDINGS:
+            found[stem].append(place / name)
     return found
-
-
-def _distinct(stems: Iterable[str], folder: Path, report: Report) -> None:
-    seen: dict[str, str] = {}
-    for stem in stems:
-        other = seen.setdefault(stem.casefold(), stem)
-        if other != stem:
-            report("names", f"{other} and {stem} in {folder} differ only in case; rename one")
 
 
 def _captions(root: Path, folder: Path, names: Mapping[str, str], report: Report) -> dict[str, tuple[str, ...]]:
@@ -150,7 +180,7 @@ def _captions(root: Path, folder: Path, names: Mapping[str, str], report: Report
         return {}
     stem_of = {name: stem for stem, name in names.items()} | {stem: stem for stem in names}
     found: dict[str, tuple[str, ...]] = {}
-    for name, said in sentences(karpathy.read_json(file), file).items():
+    for name, said in sentences(read_json(file), file).items():
         stem = stem_of.get(name) or stem_of.get(os.path.splitext(name)[0])
         if stem is None:
             if file.parent == folder:  # else it may be of another split

@@ -6,7 +6,6 @@ ids; ``<SPLIT>_CAPLENS_<base>.json``, their lengths; and ``WORDMAP_<base>.json``
 to be had: file names, change flags, and rare words, which are all the word ``unk``.
 """
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..jsonfile import read_json
 from ..vocabulary import tokenise
 from .example import Example, Report, Stored, stop
 
@@ -155,12 +155,8 @@ def _captions(root: Path, split: str, base: str) -> list[str]:
 
 
 def _json(file: Path, kind: type) -> Any:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"no {file.name} in {file.parent}, which holds the images of that name; copy it too") from None
-    except ValueError as error:
-        raise DataError(f"{file} is empty or broken JSON: {error}; copy or make it anew") from error
+    absent = f"no {file.name} in {file.parent}, which holds the images of that name; copy it too"
+    content = read_json(file, absent, "copy or make it anew")
     if not isinstance(content, kind):
         raise DataError(f"{file} is a {type(content).__name__}; expected a {kind.__name__}")
     return content

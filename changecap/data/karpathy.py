@@ -3,13 +3,13 @@
 What SECOND-CC, LEVIR-CC and Dubai-CC share. Where their images lie, only their readers know.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DataError
 from ..facts import Fact
+from ..jsonfile import read_json
 from ..vocabulary import tokenise
 from .example import Example, Report, require, stop
 
@@ -99,26 +99,8 @@ def splits(file: Path, what: str) -> list[str]:
     return list(dict.fromkeys(names()))
 
 
-def read_json(file: Path) -> Any:
-    """What JSON ``file`` holds.
-
-    Raises:
-        DataError: it is missing, not to be read, not UTF-8, empty or broken.
-    """
-    try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise DataError(f"no {file.name} in {file.parent}; set data.root to the folder that holds it") from None
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is empty or broken JSON: {error}; copy or download it anew") from error
-
-
 def _images(file: Path, what: str) -> list[Mapping[str, Any]]:
-    content = read_json(file)
+    content = read_json(file, f"no {file.name} in {file.parent}; set data.root to the folder that holds it")
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
         raise DataError(f"{file} has no list 'images'; expected the caption file of {what}")

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"changecap pack\r\n"
-VERSION = 1  # of the layout, and of what is done to the pixels
+VERSION = 2  # of the layout, and of what is done to the pixels
+MAGIC = f"changecap pack {VERSION}\r\n".encode()
 PAGE = 4096  # bytes of header; rows begin where a page of memory does
+_DIGEST = 32  # bytes of the header's hash
 _PART = ".part-"
 _STALE = 3600  # seconds without a write after which a temporary file has no writer any more
 _FIELDS = (slice(0, 3), slice(3, 6), 6, 7)  # channels of a, b, sem_a, sem_b
@@ -86,7 +87,8 @@ def packed(dataset: "PairDataset", root: Path, workers: int = 2, progress: bool 
         DataError: a file is missing or broken, or changed meanwhile; pairs are of several sizes and no size is set; the
             disk is full, or nowhere may be written.
     """
-    settings = {key: getattr(dataset, key) for key in ("split", "size", "maps", "palette")}
+    settings = {key: getattr(dataset, key) for key in ("split", "size", "maps", "palette", "bands", "scale")}
+    settings = json.loads(json.dumps(settings))  # as a header will say them: tuples become lists
     mark = fingerprint(dataset, root, settings)
     split = re.sub(r"[^\w.-]", "_", dataset.split)
     name = f"{split}-{dataset.size or 'own'}-{mark[:16]}.pack"
@@ -156,15 +158,17 @@ def read_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         page = file.read(PAGE)
         length = os.fstat(file.fileno()).st_size
-    try:
-        header: dict[str, Any] = json.loads(page.removeprefix(MAGIC)) if page.startswith(MAGIC) else {}
-    except ValueError:
-        header = {}
-    if header.get("version") != VERSION:
-        raise DataError(f"{path} is no pack of version {VERSION}")
+    if page != _header(text := page[len(MAGIC) + _DIGEST :]):
+        raise DataError(f"{path} is no pack of version {VERSION}, or its header is damaged")
+    header: dict[str, Any] = json.loads(text)
     if length != header["bytes"]:
         raise DataError(f"{path} is cut short: {length} of {header['bytes']} bytes")
     return header
+
+
+def _header(text: bytes) -> bytes:
+    """The first page of a pack whose ``text`` fills it: what is no such page was altered, or is of another version."""
+    return MAGIC + hashlib.sha256(text).digest() + text
 
 
 def _folders(root: Path) -> tuple[Path, Path]:
@@ -190,10 +194,10 @@ def _write(
                 file.write(row.data)
             if fingerprint(dataset, root, settings) != mark:
                 raise DataError(f"files in {root} changed while they were packed; begin again when they are complete")
-            header = {"version": VERSION, "fingerprint": mark, "settings": settings, "shape": shape, "bytes": length}
+            header = {"fingerprint": mark, "settings": settings, "shape": shape, "bytes": length}
             text = json.dumps({**header, "snapped": sum(dataset.snapped.values())})
             file.seek(0)
-            file.write((MAGIC + text.encode()).ljust(PAGE))
+            file.write(_header(text.encode().ljust(PAGE - len(MAGIC) - _DIGEST)))
             file.flush()
             os.fsync(file.fileno())
             os.chmod(file.name, 0o644)  # temporary files are private, data are not

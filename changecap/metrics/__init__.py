@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..jsonfile import read_json
 from ..nochange import says_no_change
 from . import bleu, cider, ngrams, rouge
 
@@ -125,20 +126,8 @@ def _named(values: Iterable[float]) -> dict[str, float]:
 
 
 def _read(path: Path) -> dict:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
-    except FileNotFoundError:
-        raise DataError(f"no file {path}; give the path of a JSON object with one entry for each pair") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a folder, expected a JSON file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: byte {error.start} cannot be read; save it as UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    except RecursionError:
-        raise DataError(f"{path} is nested too deeply, expected a JSON object with one entry for each pair") from None
+    absent = f"no file {path}; give the path of a JSON object with one entry for each pair"
+    value = read_json(path, absent, "give a JSON object with one entry for each pair", hook=_unique)
     if not isinstance(value, dict):
         raise DataError(f"{path} must hold a JSON object with one entry for each pair, got {type(value).__name__}")
     return value
