@@ -13,7 +13,7 @@ import changecap
 from changecap.data import load
 from changecap.data.palette import to_rgb
 from changecap.data.synthetic.render import render_pair
-from changecap.show import figure
+from changecap.figure import draw
 
 DOCS = Path("docs")
 SIZE, SEED = 192, 3
@@ -44,7 +44,7 @@ def main() -> None:
     data = load("second_cc", captioner.config["data"]["root"], "test", captioner.size, maps=captioner.inputs != "rgb")
     first = next(i for i, example in enumerate(data.examples) if len(example.facts or ()) == 1)
     pair = data.batch([first])
-    figure(DOCS / "where.png", data[first], captioner.caption(pair, beams=3, attend=True)[0])
+    draw(DOCS / "where.png", data[first], captioner.caption(pair, beams=3, attend=True)[0])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from preprocess import Pair
 
-from . import show
+from . import figure
 from .captioner import Caption, Captioner
 from .errors import DataError, UserError
 from .metrics import write_whole
@@ -195,7 +195,7 @@ def _caption(
             continue
         caption = next(captions)
         if figures is not None:
-            show.figure(figures / f"{job.id}.png", pair, caption)
+            figure.draw(figures / f"{job.id}.png", pair, caption)
         yield row_of(job.id, caption)
 
 

@@ -6,14 +6,18 @@ What does the work is imported when it is called: help must not wait for torch.
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from .captioner import Captioner
+    from .captioning import Job
 
 Config = dict[str, Any]
 
@@ -77,15 +81,6 @@ def _evaluate(config: Config, given: set[str]) -> int:
 
 def _caption(config: Config, given: set[str]) -> int:
     form = _form(config, "text", "json", "csv")
-    from tqdm import tqdm
-
-    from preprocess import Pair
-
-    from .captioner import load
-    from .captioning import caption_files, formatted, jobs_of_folders, jobs_of_list, row_of
-    from .metrics import write_whole
-    from .show import figure
-
     files = {key: config[key] and Path(config[key]) for key in ("a", "b", "sem_a", "sem_b")}
     if config["list"] is not None:
         if files["a"] or files["b"]:
@@ -95,23 +90,55 @@ def _caption(config: Config, given: set[str]) -> int:
     raster = {"bands": _numbers(config, "bands", 3), "scale": config["scale"]}
     if config["window"] is not None:
         raster["window"] = _numbers(config, "window", 4)
+    out, figures = (config[key] and Path(config[key]) for key in ("out", "figure"))
+    from .captioner import load
+    from .captioning import jobs_of_folders, jobs_of_list
+
     captioner = load(config["checkpoint"], _device(config))
-    out, drawn = (config[key] and Path(config[key]) for key in ("out", "figure"))
-    if config["list"] is None and not files["a"].is_dir():
-        pair = captioner.read(*files.values(), **raster)
-        caption = captioner.caption(Pair.stack([pair]), beams=config["beams"], attend=drawn is not None)[0]
-        if drawn is not None:
-            figure(drawn, pair, caption)
-        row = row_of(files["a"].stem, caption)
-        said = formatted([row], form) if form != "text" else _sentence(caption.text, row)
-        if out is not None:
-            write_whole(out, said)
-        print(said, end="")
-        return 0
-    jobs = jobs_of_list(Path(config["list"])) if config["list"] else jobs_of_folders(**files)
+    if config["list"] is not None:
+        jobs = jobs_of_list(Path(config["list"]))
+    elif files["a"].is_dir():
+        jobs = jobs_of_folders(**files)
+    else:
+        return _caption_pair(captioner, files, out, form, figures, config["beams"], raster)
     options = {key: config[key] for key in ("beams", "batch", "workers")} | raster
+    return _caption_files(captioner, jobs, out, form, figures=figures, **options)
+
+
+def _caption_pair(
+    captioner: "Captioner",
+    files: Mapping[str, Path],
+    out: Path | None,
+    form: str,
+    figure: Path | None,
+    beams: int,
+    raster: Mapping[str, Any],
+) -> int:
+    from preprocess import Pair
+
+    from .captioning import formatted, row_of
+    from .figure import draw
+    from .metrics import write_whole
+
+    pair = captioner.read(*files.values(), **raster)
+    caption = captioner.caption(Pair.stack([pair]), beams=beams, attend=figure is not None)[0]
+    if figure is not None:
+        draw(figure, pair, caption)
+    row = row_of(files["a"].stem, caption)
+    said = formatted([row], form) if form != "text" else _sentence(caption.text, row)
+    if out is not None:
+        write_whole(out, said)
+    print(said, end="")
+    return 0
+
+
+def _caption_files(captioner: "Captioner", jobs: Sequence["Job"], out: Path | None, form: str, **options: Any) -> int:
+    from tqdm import tqdm
+
+    from .captioning import caption_files, formatted
+
     rows = []
-    for row in caption_files(captioner, jobs, out, form=form, figures=drawn, **options):
+    for row in caption_files(captioner, jobs, out, form=form, **options):
         rows.append(row)
         if out is None and form != "csv":
             tqdm.write(formatted([row], form), end="")
@@ -197,9 +224,9 @@ def _history(path: Path) -> list[Config] | None:
 
 
 def _device(config: Config) -> str:
-    from .train import device_of as device
+    from .settings import device_of
 
-    return str(device(config["device"]))
+    return str(device_of(config["device"]))
 
 
 def _numbers(config: Config, key: str, count: int) -> tuple[int, ...]:
