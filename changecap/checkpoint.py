@@ -12,16 +12,18 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
+from threading import get_ident
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 import zoo
 
@@ -29,6 +31,13 @@ from .errors import CheckpointError
 from .vocabulary import Vocabulary
 
 FORMAT = 1
+_DTYPES = {  # safetensors' names
+    **{f"F{bits}": getattr(torch, f"float{bits}") for bits in (16, 32, 64)},
+    **{f"I{bits}": getattr(torch, f"int{bits}") for bits in (8, 16, 32, 64)},
+    "BF16": torch.bfloat16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 _OURS = re.compile(r"(model|vocabulary|training)-[0-9a-f]{16}\.(safetensors|json|pt)(\.new)?|config\.json\.new")
 
 
@@ -100,10 +109,11 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
     words, weights = (_verified(folder, config, kind) for kind in ("vocabulary", "weights"))
     try:
         vocabulary = Vocabulary.load(words)
-        state = load_file(weights)  # mapped: read_bytes would hold them twice
-        model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
-        model.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        state = _tensors(weights)
+        with _shapes_only():
+            model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
+        model.load_state_dict(state, assign=True)
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} does not build its model: {type(error).__name__}: {error}") from error
     except RuntimeError as error:
         size = next((t.shape[0] for name, t in state.items() if name.endswith("embedding.weight")), None)
@@ -112,7 +122,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
         else:
             reason = shorten(str(error), 400)  # torch lists every weight
         raise CheckpointError(f"{folder}: the weights do not fit the model: {reason}") from error
-    return model.to(device).eval(), vocabulary, config
+    return model.to(device, torch.float32).eval(), vocabulary, config
 
 
 def load_training(folder: Path) -> dict[str, Any]:
@@ -157,6 +167,41 @@ def read_config(folder: Path) -> dict[str, Any]:
 def best_of(path: Path) -> Path:
     """The checkpoint folder meant by ``path``: itself, or ``best`` inside a run."""
     return path / "best" if (path / "best" / "config.json").is_file() else path
+
+
+@contextmanager
+def _shapes_only() -> Iterator[None]:
+    """Within, parameters of what this thread builds have a shape and no memory; buffers are computed as ever."""
+    here = get_ident()
+
+    def without_memory(_: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+        if parameter is None or parameter.is_meta or get_ident() != here:
+            return None  # as it is
+        return nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+
+    hook = register_module_parameter_registration_hook(without_memory)  # type: ignore[arg-type]  # it may answer
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, as parts of one block of memory.
+
+    The library's own readers either hold the weights twice or leave them mapped, and where another process removes or
+    cuts short a mapped file, this one dies.
+    """
+    content = np.fromfile(path, np.uint8)
+    begin = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    header = json.loads(content[8:begin].tobytes())
+    found = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            first, last = (begin + offset for offset in entry["data_offsets"])
+            part = torch.from_numpy(content[first:last])  # not a view of one tensor: those count changes together
+            found[name] = part.view(_DTYPES[entry["dtype"]]).view(entry["shape"])
+    return found
 
 
 def _verified(folder: Path, config: Mapping[str, Any], kind: str) -> Path:
