@@ -116,18 +116,20 @@ def _caption_pair(
 ) -> int:
     from preprocess import Pair
 
-    from .captioning import formatted, row_of
+    from .captioning import formatted, row_of, writing
     from .figure import draw
     from .metrics import write_whole
 
     pair = captioner.read(*files.values(), **raster)
     caption = captioner.caption(Pair.stack([pair]), beams=beams, attend=figure is not None)[0]
     if figure is not None:
-        draw(figure, pair, caption)
+        with writing(figure):
+            draw(figure, pair, caption)
     row = row_of(files["a"].stem, caption)
     said = formatted([row], form) if form != "text" else _sentence(caption.text, row)
     if out is not None:
-        write_whole(out, said)
+        with writing(out):
+            write_whole(out, said)
     print(said, end="")
     return 0
 
@@ -138,10 +140,14 @@ def _caption_files(captioner: "Captioner", jobs: Sequence["Job"], out: Path | No
     from .captioning import caption_files, formatted
 
     rows = []
-    for row in caption_files(captioner, jobs, out, form=form, **options):
-        rows.append(row)
-        if out is None and form != "csv":
-            tqdm.write(formatted([row], form), end="")
+    try:
+        for row in caption_files(captioner, jobs, out, form=form, **options):
+            rows.append(row)
+            if out is None and form != "csv":
+                tqdm.write(formatted([row], form), end="")
+    except KeyboardInterrupt:
+        how = f"the same call goes on from there, {out}.part keeps them" if out else "with out=FILE a call can go on"
+        raise KeyboardInterrupt(f"stopped after {len(rows)} of {len(jobs)} pairs; {how}") from None
     if out is None and form == "csv":
         print(formatted(rows, form), end="")
     failed = [row for row in rows if row["error"] is not None]
