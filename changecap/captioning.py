@@ -65,8 +65,12 @@ def jobs_of_list(file: Path) -> list[Job]:
     """
     try:
         rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read as a list of pairs: {error}; give a CSV file in UTF-8") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{file} is not UTF-8: line {line} cannot be read; save the list as CSV in UTF-8") from error
+    except (OSError, csv.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{file} cannot be read as a list of pairs: {why}; give a CSV file in UTF-8") from error
     if not rows or not {"a", "b"} <= rows[0].keys():
         raise DataError(f"{file} must be a CSV file with a header line that names a and b, and a line for each pair")
     jobs: dict[str, Job] = {}
@@ -131,6 +135,8 @@ def caption_files(
     part = None if out is None else out.with_name(f"{out.name}.part")
     done = {} if part is None else _done(part)
     rows = []
+    if out is not None and out.is_dir():
+        raise DataError(f"{out} is a folder; give out= as a file")
     if part is not None:
         with writing(part):
             write_whole(part, "".join(map(_line, done.values())))
@@ -161,8 +167,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written: {error.strerror or error}; mend that and make the same call again, or give "
-            "another path"
+            f"{path} cannot be written: {error.strerror or error}; mend that and make the same call again"
         ) from error
 
 

@@ -27,7 +27,9 @@ MISSING = "???"
 
 # What a key takes whose default is null; all others take what their default is.
 _NULLABLE: dict[str, type] = {
-    **dict.fromkeys(("out", "resume", "a", "b", "sem_a", "sem_b", "list", "figure", "window", "scale", "changed"), str),
+    **dict.fromkeys(
+        ("out", "resume", "a", "b", "sem_a", "sem_b", "list", "figure", "window", "bands", "scale", "changed"), str
+    ),
     **dict.fromkeys(("steps", "validate_every", "limit", "val", "test", "workers"), int),
 }
 _ELSEWHERE = ("self", "vocab", "inputs", "backbone", "image_size", "in_chans", "channels")  # set by other keys

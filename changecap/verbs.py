@@ -87,9 +87,12 @@ def _caption(config: Config, given: set[str]) -> int:
             raise UsageError("give a and b, or list, not both")
     elif not (files["a"] and files["b"]):
         raise UsageError("caption needs a=... and b=..., two images or two folders, or list=..., a CSV file of pairs")
-    raster = {"bands": _numbers(config, "bands", 3), "scale": config["scale"]}
-    if config["window"] is not None:
-        raster["window"] = _numbers(config, "window", 4)
+    kinds = {path: path.is_dir() for path in files.values() if path and path.exists()}
+    if len(set(kinds.values())) > 1:
+        shown = ", ".join(f"{path} is a {'folder' if is_dir else 'file'}" for path, is_dir in kinds.items())
+        raise UsageError(f"a, b and the maps must be all files or all folders, but {shown}")
+    raster: Config = {key: config[key] for key in ("scale", "window", "bands") if config[key] is not None}
+    raster |= {key: _numbers(config, key, count) for key, count in {"window": 4, "bands": 3}.items() if key in raster}
     out, figures = (config[key] and Path(config[key]) for key in ("out", "figure"))
     from .captioner import load
     from .captioning import jobs_of_folders, jobs_of_list
@@ -98,6 +101,7 @@ def _caption(config: Config, given: set[str]) -> int:
     if config["list"] is not None:
         jobs = jobs_of_list(Path(config["list"]))
     elif files["a"].is_dir():
+        captioner.need_maps(files["sem_a"], files["sem_b"])
         jobs = jobs_of_folders(**files)
     else:
         return _caption_pair(captioner, files, out, form, figures, config["beams"], raster)
