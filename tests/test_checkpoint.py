@@ -142,8 +142,10 @@ def test_what_another_thread_builds_during_a_load_has_memory(folder, monkeypatch
 
 
 PEAK = """
-import resource, sys
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+import sys
+def peak():  # not getrusage: its ru_maxrss begins with that of the process that started this one
+    with open("/proc/self/status") as status:
+        return int(status.read().split("VmHWM:")[1].split()[0]) * 1024
 import changecap.captioner, zoo.mmodalcc
 before = peak()
 captioner = changecap.load(sys.argv[1])
@@ -152,13 +154,13 @@ print(peak() - before)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in other units elsewhere")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_load_holds_the_weights_once(tmp_path):
     config = CONFIG | {"model": ARGUMENTS | {"dim": 512, "layers": 3}}
     model = zoo.create_model(vocab=len(WORDS), **config["model"])
     checkpoint.save(tmp_path, model, WORDS, config)
     took = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path)], capture_output=True, check=True, timeout=120)
-    assert int(took.stdout) < 1.3 * file_of(tmp_path, "weights").stat().st_size
+    assert 0.9 < int(took.stdout) / file_of(tmp_path, "weights").stat().st_size < 1.4
 
 
 def test_the_training_state_comes_back(folder):
