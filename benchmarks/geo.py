@@ -20,9 +20,11 @@ SIDE, TILE, WINDOW = 20_000, 512, (9_000, 11_000, 256, 256)
 BACKBONE = {"name": "resnet18", "stride": 16}
 WORDS = Vocabulary.build(["a building appears on bare land"])  # what is said is of no interest here
 READ = f"""
-import resource, sys, time
+import sys, time
 import changecap, changecap.geo
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():  # not getrusage: its ru_maxrss begins with that of the process that started this one
+    with open("/proc/self/status") as status:
+        return int(status.read().split("VmHWM:")[1].split()[0]) / 1024
 captioner = changecap.load(sys.argv[3])
 before, start = peak(), time.perf_counter()
 found = changecap.geo.read_pair(*sys.argv[1:3], window={WINDOW})

@@ -1,19 +1,26 @@
 """The pictures of the README, made of simulated pairs that were not trained on.
 
-``python -m benchmarks.pictures CHECKPOINT``: ``docs/pairs.png``, four pairs with their maps, and ``docs/where.png``,
-the figure of ``changecap caption ... figure=``.
+``python -m benchmarks.pictures CHECKPOINT``: ``docs/pairs.png``, four pairs with their maps, ``docs/where.png``, the
+figure of ``changecap caption ... figure=``, and ``docs/doctor.txt``, what ``changecap doctor`` says of a small data
+set with planted faults.
 """
 
+import json
+import shutil
 import sys
+from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 import changecap
-from changecap.data import load
+from changecap import doctor
+from changecap.data import load, synthetic
 from changecap.data.palette import to_rgb
 from changecap.data.synthetic.render import render_pair
-from changecap.show import figure
+from changecap.figure import draw
 
 DOCS = Path("docs")
 SIZE, SEED = 192, 3
@@ -36,15 +43,37 @@ def sheet(path: Path, count: int = 4) -> None:
     fig.savefig(path)
 
 
+def examined() -> str:
+    """What the doctor says of simulated pairs of which some were spoilt, each in its own way."""
+    with TemporaryDirectory() as folder, chdir(folder):  # so that the paths it names are short
+        root = synthetic.write("my_data", pairs=60, size=64, seed=SEED, workers=1, progress=False)
+        train, test = (sorted((root / split / "rgb" / "A").iterdir()) for split in ("train", "test"))
+        train[3].write_bytes(train[3].read_bytes()[:500])
+        train[5].unlink()
+        Image.open(train[7]).resize((48, 48)).save(train[7])
+        map_after = root / "train" / "sem" / "B" / train[9].name
+        Image.new("RGB", (64, 64), (200, 30, 90)).save(map_after)
+        for date in "AB":
+            shutil.copy(train[0].parents[1] / date / train[0].name, test[0].parents[1] / date / test[0].name)
+        captions = root / "SECOND-CC-AUG.json"
+        content = json.loads(captions.read_text())
+        content["images"][0]["changeflag"] ^= 1
+        captions.write_text(json.dumps(content))
+        return doctor.table(doctor.examine("second_cc", root))
+
+
 def main() -> None:
-    """Draw both."""
+    """Draw all, and let the doctor speak."""
     DOCS.mkdir(exist_ok=True)
+    (DOCS / "doctor.txt").write_text(
+        f"$ changecap doctor data=second_cc data.root=my_data\n{examined()}\n", encoding="utf-8"
+    )
     sheet(DOCS / "pairs.png")
     captioner = changecap.load(sys.argv[1])
     data = load("second_cc", captioner.config["data"]["root"], "test", captioner.size, maps=captioner.inputs != "rgb")
     first = next(i for i, example in enumerate(data.examples) if len(example.facts or ()) == 1)
     pair = data.batch([first])
-    figure(DOCS / "where.png", data[first], captioner.caption(pair, beams=3, attend=True)[0])
+    draw(DOCS / "where.png", data[first], captioner.caption(pair, beams=3, attend=True)[0])
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ class Captioner:
             A :class:`Caption`, or a list of them for lists.
 
         Raises:
-            DataError: an image cannot be read, sizes differ, a map is missing, or the lists are of unequal length.
+            DataError: an image cannot be read or is all black, sizes differ, a map is missing, the lists are of unequal
+                length, or ``raster`` is given for what is no GeoTIFF.
         """
         pictures = (a, b, sem_a, sem_b)
         listed = [x for x in pictures if isinstance(x, list | tuple)]
@@ -145,32 +146,51 @@ class Captioner:
         Two GeoTIFFs are brought to one grid; ``raster``: their ``window``, ``bands`` and ``scale``, see
         :func:`changecap.geo.read_pair`.
         """
+        self.need_maps(sem_a, sem_b)
         if _is_geotiff(a) and _is_geotiff(b):
             if self.inputs != "rgb":
-                self._need_maps(sem_a, sem_b)
                 raster |= {"sem_a": sem_a, "sem_b": sem_b}
-            found = geo.read_pair(Path(str(a)), Path(str(b)), **{**self.raster, **raster})
-            return found.pair.resize(self.size).float()
-        images = [_image(x) for x in (a, b)]
-        maps: list[Tensor] | list[None] = [None, None]
-        if self.inputs != "rgb":
-            self._need_maps(sem_a, sem_b)
-            assert sem_a is not None
-            assert sem_b is not None
-            maps = [_map(x) for x in (sem_a, sem_b)]
-        named = {"a": images[0], "b": images[1], "sem_a": maps[0], "sem_b": maps[1]}
-        sizes = {name: tuple(x.shape[-2:]) for name, x in named.items() if x is not None}
-        if len(set(sizes.values())) > 1:
-            shown = ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
-            raise DataError(f"the two dates and their maps must be of one size (height x width), got {shown}")
-        return Pair(*images, *maps).resize(self.size).float()  # bytes stay bytes while resized, as in training
+            pair = geo.read_pair(Path(str(a)), Path(str(b)), **{**self.raster, **raster}).pair
+        elif raster:
+            raise DataError(
+                f"{', '.join(raster)} can be chosen of two GeoTIFFs (.tif) only, got {_named(a, 'a')} and "
+                f"{_named(b, 'b')}; leave out {', '.join(raster)}"
+            )
+        else:
+            pair = self._pair(a, b, sem_a, sem_b)
+        if self.inputs != "maps":
+            for name, picture, image in (("a", a, pair.a), ("b", b, pair.b)):
+                if not image.any():
+                    raise DataError(
+                        f"{_named(picture, name)} is black in every pixel: there is nothing to compare; look whether "
+                        "it was written whole, or take another window"
+                    )
+        return pair.resize(self.size).float()  # bytes stay bytes while resized, as in training
 
-    def _need_maps(self, *maps: Picture | None) -> None:
-        if any(x is None for x in maps):
+    def need_maps(self, sem_a: object, sem_b: object) -> None:
+        """Refuse to go on without a map of both dates where the captioner looks at maps.
+
+        Raises:
+            DataError: one is ``None``.
+        """
+        if self.inputs != "rgb" and (sem_a is None or sem_b is None):
             raise DataError(
                 f"this captioner was trained with inputs={self.inputs}: it needs a land-cover map for both dates "
                 "(sem_a, sem_b); train one with inputs=rgb for images alone"
             )
+
+    def _pair(self, a: Picture, b: Picture, sem_a: Picture | None, sem_b: Picture | None) -> Pair:
+        """Pictures that lie on one grid as a pair, in their own size."""
+        images = {"a": a, "b": b}
+        maps: dict[str, Any] = {} if self.inputs == "rgb" else {"sem_a": sem_a, "sem_b": sem_b}
+        tensors = [*map(_image, images.values()), *map(_map, maps.values())]
+        if len({x.shape[-2:] for x in tensors}) > 1:
+            pictures = zip((images | maps).items(), tensors, strict=True)
+            shown = ", ".join(f"{_named(x, key)} {t.shape[-2]} x {t.shape[-1]}" for (key, x), t in pictures)
+            raise DataError(
+                f"the two dates and their maps must be of one size (height x width), got {shown}; cut them alike"
+            )
+        return Pair(*tensors)
 
     def _attend(self, best: Sequence[Hypothesis], memory: zoo.Memory) -> Iterator[np.ndarray]:
         """Where each word of each sentence was looked for ``(words, h, w)``; the images are square, so is the grid."""
@@ -202,10 +222,21 @@ def _is_geotiff(x: Picture) -> bool:
     return isinstance(x, str | Path) and geo.is_geotiff(Path(x))
 
 
+def _named(x: Picture | None, name: str) -> str:
+    """What a message calls a picture: its file, where it is one."""
+    return str(x) if isinstance(x, str | Path) else name
+
+
+def _file(x: str | Path, what: str) -> Path:
+    if not Path(x).is_file():
+        raise DataError(f"no {what} at {x}; is the path right?")
+    return Path(x)
+
+
 def _image(x: Picture) -> Tensor:
     """Any picture as a tensor ``(3, H, W)``."""
     if isinstance(x, str | Path):
-        return read_image(Path(x))
+        return read_image(_file(x, "image"))
     x = _tensor(x, "an image")
     shape = tuple(x.shape)
     if x.ndim != 3 or x.shape[0] != 3 or not x.numel():
@@ -220,7 +251,7 @@ def _image(x: Picture) -> Tensor:
 def _map(x: Picture) -> Tensor:
     """A land-cover map as classes ``(H, W)``; files and RGB pictures carry the palette."""
     if isinstance(x, str | Path):
-        return read_map(Path(x))
+        return read_map(_file(x, "land-cover map"))
     x = _tensor(x, "a map")
     if x.ndim == 3 and x.shape[0] == 3 and x.dtype == torch.uint8:
         return torch.from_numpy(to_classes(x.permute(1, 2, 0).numpy()))

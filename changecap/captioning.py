@@ -4,9 +4,10 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from preprocess import Pair
 
-from . import show
+from . import figure
 from .captioner import Caption, Captioner
 from .data import folder
 from .errors import DataError, UserError
@@ -72,8 +73,12 @@ def jobs_of_list(file: Path) -> list[Job]:
     """
     try:
         rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read as a list of pairs: {error}; give a CSV file in UTF-8") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{file} is not UTF-8: line {line} cannot be read; save the list as CSV in UTF-8") from error
+    except (OSError, csv.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{file} cannot be read as a list of pairs: {why}; give a CSV file in UTF-8") from error
     if not rows or not {"a", "b"} <= rows[0].keys():
         raise DataError(f"{file} must be a CSV file with a header line that names a and b, and a line for each pair")
     jobs: dict[str, Job] = {}
@@ -113,18 +118,21 @@ def caption_files(
         beams: width of the beam.
         batch: pairs that are captioned together.
         workers: threads that read files.
-        figures: folder for one figure per pair.
+        figures: folder for one figure per pair, named by its id; what separates folders becomes ``%2F``.
         progress: show a bar.
         raster: how GeoTIFFs are read, see :func:`changecap.geo.read_pair`.
 
     Raises:
-        DataError: results cannot be written.
+        DataError: results or figures cannot be written.
     """
     part = None if out is None else out.with_name(f"{out.name}.part")
     done = {} if part is None else _done(part)
     rows = []
+    if out is not None and out.is_dir():
+        raise DataError(f"{out} is a folder; give out= as a file")
     if part is not None:
-        write_whole(part, "".join(map(_line, done.values())))
+        with writing(part):
+            write_whole(part, "".join(map(_line, done.values())))
     bar = tqdm(total=len(jobs), desc="captioning", unit="pair", disable=not progress)
     with ThreadPoolExecutor(workers) as pool, bar:
         for first in range(0, len(jobs), batch):
@@ -133,14 +141,27 @@ def caption_files(
             read = list(pool.map(lambda job: _read(captioner, job, **raster), new))
             fresh = {row["id"]: row for row in _caption(captioner, new, read, beams, figures)}
             if part is not None:
-                _append(part, map(_line, fresh.values()))
+                with writing(part), part.open("a", encoding="utf-8") as file:
+                    file.writelines(map(_line, fresh.values()))
             for job in some:
                 rows.append(done.get(job.id) or fresh[job.id])
                 yield rows[-1]
             bar.update(len(some))
     if out is not None and part is not None:
-        write_whole(out, formatted(rows, form))
-        part.unlink()
+        with writing(out):
+            write_whole(out, formatted(rows, form))
+            part.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, a failure to write ``path`` is a :class:`DataError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}; mend that and make the same call again"
+        ) from error
 
 
 def formatted(rows: Iterable[Mapping[str, Any]], form: str) -> str:
@@ -188,8 +209,15 @@ def _caption(
             continue
         caption = next(captions)
         if figures is not None:
-            show.figure(figures / f"{job.id}.png", pair, caption)
+            path = figures / f"{_as_file_name(job.id)}.png"
+            with writing(path):
+                figure.draw(path, pair, caption)
         yield row_of(job.id, caption)
+
+
+def _as_file_name(name: str) -> str:
+    """``name`` without what leads out of a folder or is no file name, and unlike that of every other ``name``."""
+    return re.sub(r"[%/\\\x00-\x1f]", lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def _done(part: Path) -> dict[str, dict[str, Any]]:
@@ -206,11 +234,3 @@ def _done(part: Path) -> dict[str, dict[str, Any]]:
 
 def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def _append(part: Path, lines: Iterable[str]) -> None:
-    try:
-        with part.open("a", encoding="utf-8") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise DataError(f"results cannot be kept in {part}: {error}; call again to go on") from error

@@ -12,16 +12,18 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
+from threading import get_ident
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 import zoo
 
@@ -101,9 +103,10 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
     words, weights = (_verified(folder, config, kind) for kind in ("vocabulary", "weights"))
     try:
         vocabulary = Vocabulary.load(words)
-        state = load_file(weights)  # mapped: read_bytes would hold them twice
-        model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
-        model.load_state_dict(state)
+        state = _tensors(weights)
+        with _shapes_only():
+            model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
+        model.load_state_dict(state, assign=True)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder} does not build its model: {type(error).__name__}: {error}") from error
     except RuntimeError as error:
@@ -113,7 +116,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
         else:
             reason = shorten(str(error), 400)  # torch lists every weight
         raise CheckpointError(f"{folder}: the weights do not fit the model: {reason}") from error
-    return model.to(device).eval(), vocabulary, config
+    return model.to(device, torch.float32).eval(), vocabulary, config
 
 
 def load_training(folder: Path) -> dict[str, Any]:
@@ -154,6 +157,38 @@ def read_config(folder: Path) -> dict[str, Any]:
 def best_of(path: Path) -> Path:
     """The checkpoint folder meant by ``path``: itself, or ``best`` inside a run."""
     return path / "best" if (path / "best" / "config.json").is_file() else path
+
+
+@contextmanager
+def _shapes_only() -> Iterator[None]:
+    """Within, parameters of what this thread builds have a shape and no memory; buffers are computed as ever."""
+    here = get_ident()
+
+    def without_memory(_: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+        if parameter is None or parameter.is_meta or get_ident() != here:
+            return None  # as it is
+        return nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+
+    hook = register_module_parameter_registration_hook(without_memory)  # type: ignore[arg-type]  # it may answer
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, as memory of their own.
+
+    Left mapped, they would end this process when another one cuts the file short; opened for each anew, no more than
+    one is held twice.
+    """
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+    found = {}
+    for name in names:
+        with safe_open(path, "pt") as file:
+            found[name] = file.get_tensor(name).clone()
+    return found
 
 
 def _verified(folder: Path, config: Mapping[str, Any], kind: str) -> Path:

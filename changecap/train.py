@@ -5,7 +5,6 @@ decoder once per caption. The learning rate warms up and then falls along a cosi
 repeatable by its seed; an interrupted one resumes to the same weights as one that was not.
 """
 
-import inspect
 import json
 import logging
 import math
@@ -29,12 +28,12 @@ from tqdm import tqdm
 import zoo
 from preprocess import Pair
 
-from . import checkpoint, data, weights
+from . import checkpoint, data, settings, weights
 from .captioner import Captioner
 from .data.dataset import PairDataset
 from .errors import CheckpointError, ConfigError
-from .jsonfile import read_json, read_lines
-from .metrics import NAMES, score, to_json, write_whole
+from .jsonfile import read_lines
+from .metrics import score, to_json, write_whole
 from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -62,25 +61,25 @@ def train(config: Mapping[str, Any], progress: bool = True) -> Path:
     """
     resume = config.get("resume")
     if resume:
-        config = _resumed(Path(resume), config)
+        config = settings.resumed(Path(resume), config)
     out = Path(config["out"])
     if not resume and (out / "last" / "config.json").exists():
         raise ConfigError(f"{out} already holds a run; go on with it by resume={out}, or give another out=")
-    _check(config)
+    settings.check(config)
     # a resumed run has its weights from its checkpoint
-    source = None if resume else weights.resolve(_backbone_name(config), str(config["backbone"]["weights"]))
+    source = None if resume else weights.resolve(settings.backbone_name(config), str(config["backbone"]["weights"]))
     if source is not None:
-        weights.verify(source, _backbone_name(config), config["backbone"].get("options"))
+        weights.verify(source, settings.backbone_name(config), config["backbone"].get("options"))
 
     data.ensure(config["data"], progress)
 
     torch.manual_seed(config["seed"])
-    device = device_of(config["device"])
+    device = settings.device_of(config["device"])
     sets = {split: _dataset(config, split) for split in ("train", "val")}
     vocabulary = _vocabulary(config, sets)
     model = _model(config, len(vocabulary), source).to(device)
     if source is None and not resume:
-        log.info("backbone %s: random initialisation", _backbone_name(config))
+        log.info("backbone %s: random initialisation", settings.backbone_name(config))
     run = _Run(config, out, model, vocabulary, sets, device, progress)
     if resume:
         run.restore(out / "last")
@@ -171,7 +170,7 @@ class _Run:
     def save(self, name: str, training: bool = False) -> None:
         """Write checkpoint ``name`` of the run."""
         content = {
-            "model": _model_arguments(self.config),
+            "model": settings.model_arguments(self.config),
             "inputs": self.model.inputs,
             "size": self.config["data"]["size"],
             "data": dict(self.config["data"]),
@@ -311,40 +310,6 @@ def versions() -> dict[str, str]:
     return here | {name: metadata.version(name) for name in names}
 
 
-def _resumed(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the run in ``folder``, which a resumed run keeps."""
-    path = folder / "config.json"
-    absent = f"no run to resume in {folder}: it has no config.json"
-    stored: dict[str, Any] = read_json(path, absent, "copy it anew", CheckpointError)
-    if not isinstance(stored, dict) or "steps" not in stored:
-        raise CheckpointError(f"{path} is not that of a run; resume=RUN wants the folder that holds best and last")
-    return {**stored, "out": str(folder), "resume": str(folder), "device": config.get("device", stored["device"])}
-
-
-def _check(config: Mapping[str, Any]) -> None:
-    """Refuse, before any work is done, what would otherwise fail late or be taken for something else."""
-    choices = {
-        "score": NAMES,
-        "inputs": ("rgb", "maps", "both"),
-        "precision": ("auto", "bf16", "fp32"),
-        "vocabulary_splits": ("train", "all"),
-    }
-    for key, allowed in choices.items():
-        if config[key] not in allowed:
-            raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {config[key]!r}")
-    least = {"batch": 1, "lr": 0, "clip": 0, "warmup": 0, "patience": 0, "workers": 1, "min_count": 1, "seed": 0}
-    numbers = {key: config[key] for key in least} | {"data.size": config["data"]["size"]}
-    for key, value in numbers.items():
-        if not (isinstance(value, int | float) and value >= least.get(key, 1)):
-            raise ConfigError(f"{key} must be a number of at least {least.get(key, 1)}, got {value!r}")
-    if not (config["steps"] or config["epochs"]):
-        raise ConfigError("nothing to train: give steps or epochs")
-    try:
-        zoo.model_class(config["model"]["name"])
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
 def _dataset(config: Mapping[str, Any], split: str) -> PairDataset:
     return data.load(**data.arguments(config["data"]), split=split, maps=config["inputs"] != "rgb")
 
@@ -357,23 +322,8 @@ def _vocabulary(config: Mapping[str, Any], sets: Mapping[str, PairDataset]) -> V
     return Vocabulary.build((c for e in examples for c in e.captions), config["min_count"])
 
 
-def _backbone_name(config: Mapping[str, Any]) -> str:
-    """The backbone in the configuration, else the one the model was published with."""
-    if name := config["backbone"].get("name"):
-        return str(name)
-    published = inspect.signature(zoo.model_class(config["model"]["name"])).parameters["backbone"].default
-    return str((published or {"name": "resnet101"})["name"])
-
-
-def _model_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Name and keyword arguments that build the model again, weights of the backbone left out."""
-    backbone = {k: v for k, v in config["backbone"].items() if k != "weights" and v is not None}
-    arguments = {**config["model"], "inputs": config["inputs"], "image_size": config["data"]["size"]}
-    return arguments | ({"backbone": backbone} if backbone else {})
-
-
 def _model(config: Mapping[str, Any], vocab: int, source: Path | None) -> zoo.Captioner:
-    arguments = {**_model_arguments(config), "vocab": vocab}
+    arguments = {**settings.model_arguments(config), "vocab": vocab}
     if source is not None:
         arguments["backbone"] = {**arguments.get("backbone", {}), "weights": str(source)}
     try:
@@ -423,22 +373,6 @@ def _inputs(pair: Pair, inputs: str) -> tuple[Tensor, ...]:
     if pair.sem_a is None or pair.sem_b is None:
         raise ConfigError(f"inputs={inputs} needs maps, and the data set has none; use inputs=rgb")
     return pair.a, pair.b, pair.sem_a, pair.sem_b
-
-
-def device_of(name: str) -> torch.device:
-    """The device called ``name``; ``auto`` is CUDA where there is one.
-
-    Raises:
-        ConfigError: CUDA is asked for and not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device={name}, but no CUDA device is to be seen here; use device=cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
 
 
 def _board(out: Path, step: int) -> Any:

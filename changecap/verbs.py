@@ -6,13 +6,17 @@ What does the work is imported when it is called: help must not wait for torch.
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from .captioner import Captioner
+    from .captioning import Job
 
 Config = dict[str, Any]
 
@@ -76,43 +80,77 @@ def _evaluate(config: Config, given: set[str]) -> int:
 
 def _caption(config: Config, given: set[str]) -> int:
     form = _form(config, "text", "json", "csv")
-    from tqdm import tqdm
-
-    from preprocess import Pair
-
-    from .captioner import load
-    from .captioning import caption_files, formatted, jobs_of_folders, jobs_of_list, row_of
-    from .metrics import write_whole
-    from .show import figure
-
     files = {key: config[key] and Path(config[key]) for key in ("a", "b", "sem_a", "sem_b")}
     if config["list"] is not None:
         if files["a"] or files["b"]:
             raise UsageError("give a and b, or list, not both")
     elif not (files["a"] and files["b"]):
         raise UsageError("caption needs a=... and b=..., two images or two folders, or list=..., a CSV file of pairs")
-    raster: Config = {} if config["scale"] is None else {"scale": config["scale"]}
-    raster |= {key: _numbers(config, key, n) for key, n in (("bands", 3), ("window", 4)) if config[key] is not None}
+    kinds = {path: path.is_dir() for path in files.values() if path and path.exists()}
+    if len(set(kinds.values())) > 1:
+        shown = ", ".join(f"{path} is a {'folder' if is_dir else 'file'}" for path, is_dir in kinds.items())
+        raise UsageError(f"a, b and the maps must be all files or all folders, but {shown}")
+    raster: Config = {key: config[key] for key in ("scale", "window", "bands") if config[key] is not None}
+    raster |= {key: _numbers(config, key, count) for key, count in {"window": 4, "bands": 3}.items() if key in raster}
+    out, figures = (config[key] and Path(config[key]) for key in ("out", "figure"))
+    from .captioner import load
+    from .captioning import jobs_of_folders, jobs_of_list
+
     captioner = load(config["checkpoint"], _device(config))
-    out, drawn = (config[key] and Path(config[key]) for key in ("out", "figure"))
-    if config["list"] is None and not files["a"].is_dir():
-        pair = captioner.read(*files.values(), **raster)
-        caption = captioner.caption(Pair.stack([pair]), beams=config["beams"], attend=drawn is not None)[0]
-        if drawn is not None:
-            figure(drawn, pair, caption)
-        row = row_of(files["a"].stem, caption)
-        said = formatted([row], form) if form != "text" else _sentence(caption.text, row)
-        if out is not None:
-            write_whole(out, said)
-        print(said, end="")
-        return 0
-    jobs = jobs_of_list(Path(config["list"])) if config["list"] else jobs_of_folders(**files)
+    if config["list"] is not None:
+        jobs = jobs_of_list(Path(config["list"]))
+    elif files["a"].is_dir():
+        captioner.need_maps(files["sem_a"], files["sem_b"])
+        jobs = jobs_of_folders(**files)
+    else:
+        return _caption_pair(captioner, files, out, form, figures, config["beams"], raster)
     options = {key: config[key] for key in ("beams", "batch", "workers")} | raster
+    return _caption_files(captioner, jobs, out, form, figures=figures, **options)
+
+
+def _caption_pair(
+    captioner: "Captioner",
+    files: Mapping[str, Path],
+    out: Path | None,
+    form: str,
+    figure: Path | None,
+    beams: int,
+    raster: Mapping[str, Any],
+) -> int:
+    from preprocess import Pair
+
+    from .captioning import formatted, row_of, writing
+    from .figure import draw
+    from .metrics import write_whole
+
+    pair = captioner.read(*files.values(), **raster)
+    caption = captioner.caption(Pair.stack([pair]), beams=beams, attend=figure is not None)[0]
+    if figure is not None:
+        with writing(figure):
+            draw(figure, pair, caption)
+    row = row_of(files["a"].stem, caption)
+    said = formatted([row], form) if form != "text" else _sentence(caption.text, row)
+    if out is not None:
+        with writing(out):
+            write_whole(out, said)
+    print(said, end="")
+    return 0
+
+
+def _caption_files(captioner: "Captioner", jobs: Sequence["Job"], out: Path | None, form: str, **options: Any) -> int:
+    from tqdm import tqdm
+
+    from .captioning import caption_files, formatted
+
     rows = []
-    for row in caption_files(captioner, jobs, out, form=form, figures=drawn, **options):
-        rows.append(row)
-        if out is None and form != "csv":
-            tqdm.write(formatted([row], form), end="")
+    try:
+        for row in caption_files(captioner, jobs, out, form=form, **options):
+            rows.append(row)
+            if out is None and form != "csv":
+                tqdm.write(formatted([row], form), end="")
+    except KeyboardInterrupt:
+        how = f"the same call goes on from there, {out}.part keeps them" if out else "with out=FILE a call can go on"
+        raise KeyboardInterrupt(f"stopped after {len(rows)} of {len(jobs)} pairs; {how}") from None
     if out is None and form == "csv":
         print(formatted(rows, form), end="")
     failed = [row for row in rows if row["error"] is not None]
@@ -193,9 +231,9 @@ def _history(path: Path) -> list[Config] | None:
 
 
 def _device(config: Config) -> str:
-    from .train import device_of as device
+    from .settings import device_of
 
-    return str(device(config["device"]))
+    return str(device_of(config["device"]))
 
 
 def _numbers(config: Config, key: str, count: int) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from rasterio.transform import Affine, from_origin
 from test_captioner import build, draw, files
 
 from changecap import captioning
+from changecap.captioner import Captioner
 from changecap.captioning import Job, caption_files, formatted, jobs_of_folders, jobs_of_list
 from changecap.cli import main
 from changecap.errors import DataError
@@ -167,14 +170,41 @@ def test_a_line_torn_by_a_crash_is_left_out(rgb, folders, tmp_path):
     assert len(rows_of(rgb, jobs_of_folders(*folders), out)) == 5
 
 
-def test_a_full_disk_leaves_no_half_file(rgb, folders, tmp_path, monkeypatch):
-    def full(part, lines):
-        raise DataError("no space left")
+@contextmanager
+def disk_that_ends_after(size):
+    """Within, a file can be no longer than ``size`` bytes: what would be is cut there, and the write fails."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    monkeypatch.setattr(captioning, "_append", full)
-    with pytest.raises(DataError, match="no space"):
-        rows_of(rgb, jobs_of_folders(*folders), tmp_path / "out.txt")
-    assert not (tmp_path / "out.txt").exists()
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_a_full_disk_loses_nothing_that_was_done(rgb, folders, tmp_path, share):
+    jobs, out = jobs_of_folders(*folders), tmp_path / "out.jsonl"
+    wanted = rows_of(rgb, jobs)
+    size = int(share * len(formatted(wanted, "json")))
+    with disk_that_ends_after(size), pytest.raises(DataError, match=r"out\.jsonl\.part cannot be written: .*again"):
+        rows_of(rgb, jobs, out, form="json", batch=1)
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out.jsonl.part"]
+    kept = [json.loads(line) for line in out.with_name("out.jsonl.part").read_text().splitlines()[: int(5 * share)]]
+    assert [row["text"] for row in kept] == [row["text"] for row in wanted[: len(kept)]]
+    assert len(rows_of(rgb, jobs, out, form="json", batch=1)) == 5
+    assert [json.loads(line)["text"] for line in out.read_text().splitlines()] == [row["text"] for row in wanted]
+
+
+def test_figures_stay_in_their_folder_whatever_an_id_holds(rgb, folders, tmp_path):
+    a, b = (folder / "pair 0.png" for folder in folders)
+    names = ["../../up", "..", "/root/x", "x/y", "x%2Fy", r"x\y", "x\0y", "é 北"]
+    drawn = tmp_path / "in" / "figures"
+    rows = rows_of(rgb, [Job(name, a, b) for name in names], figures=drawn)
+    assert [row["id"] for row in rows] == names
+    assert len([path for path in drawn.iterdir() if path.is_file()]) == len(names)
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["figures"]
+    assert (drawn / "é 北.png").is_file()
 
 
 def test_each_form_says_the_same(rgb, folders):
@@ -230,6 +260,34 @@ def test_one_pair_with_its_figure(tmp_path, capsys):
     assert "words: " in capsys.readouterr().out
     with Image.open(tmp_path / "where.png") as image:
         assert image.width > 1200
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_says_how_to_go_on(saved, folders, tmp_path, capsys, monkeypatch, kept):
+    a, b = folders
+    real, calls = Captioner.caption, []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, *arguments, **options)
+
+    call = ["caption", f"checkpoint={saved}", f"a={a}", f"b={b}", "batch=2"]
+    call += [f"out={tmp_path / 'c.csv'}", "format=csv"] if kept else []
+    with monkeypatch.context() as patch:
+        patch.setattr(Captioner, "caption", interrupted)
+        assert main(call) == 130
+    *bar, said = capsys.readouterr().err.splitlines()
+    assert said.startswith("changecap: stopped after 2 of 5 pairs; ")
+    assert "Traceback" not in "".join(bar)
+    if not kept:
+        assert "with out=FILE a call can go on" in said
+        return
+    assert f"the same call goes on from there, {tmp_path / 'c.csv'}.part keeps them" in said
+    assert not (tmp_path / "c.csv").exists()
+    assert main(call) == 0
+    assert len((tmp_path / "c.csv").read_text().splitlines()) == 6
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from contextlib import suppress
+from threading import Thread
 
 import pytest
 import torch
@@ -78,6 +79,88 @@ def test_what_is_loaded_answers_as_what_was_saved(model, folder):
     assert torch.equal(loaded(words, a, b), model(words, a, b))
     assert vocabulary.words == WORDS.words
     assert {key: config[key] for key in CONFIG} == CONFIG
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_every_tensor_of_every_model_comes_back(name, tmp_path):
+    arguments = {key: ARGUMENTS[key] for key in ("image_size", "dim", "heads", "backbone")}
+    model = zoo.create_model(name, vocab=len(WORDS), **arguments).eval()
+    checkpoint.save(tmp_path, model, WORDS, {"model": {"name": name, **arguments}})
+    loaded = checkpoint.load(tmp_path)[0]
+    for kind in ("named_parameters", "named_buffers"):  # of buffers also those that are computed, not stored
+        there, wanted = dict(getattr(loaded, kind)()), dict(getattr(model, kind)())
+        assert there.keys() == wanted.keys()
+        for key, value in wanted.items():
+            torch.testing.assert_close(there[key], value, rtol=0, atol=0, msg=key)
+
+
+def test_what_is_loaded_can_be_trained_further(tmp_path):
+    backbone = ARGUMENTS["backbone"] | {"freeze": 2}
+    config = CONFIG | {"model": ARGUMENTS | {"backbone": backbone}}
+    model = zoo.create_model(vocab=len(WORDS), **config["model"])
+    checkpoint.save(tmp_path, model, WORDS, config)
+    loaded = checkpoint.load(tmp_path)[0].train()
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert frozen
+    assert [name for name, p in loaded.named_parameters() if not p.requires_grad] == frozen
+    before = {name: p.detach().clone() for name, p in loaded.named_parameters()}
+    words = torch.full((1, 4), WORDS.unk)
+    loaded(words, *torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1))).square().sum().backward()
+    torch.optim.SGD([p for p in loaded.parameters() if p.grad is not None], lr=0.1).step()
+    changed = {name for name, p in loaded.named_parameters() if not torch.equal(p, before[name])}
+    assert {"words.head.weight", "words.embedding.weight"} <= changed
+    assert not changed & set(frozen)
+
+
+def test_what_is_loaded_outlives_its_files(model, folder):
+    loaded = checkpoint.load(folder)[0]
+    with file_of(folder, "weights").open("r+b") as file:
+        file.truncate(0)  # of a mapped file the pages would go with it
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value), key
+
+
+def test_weights_of_half_precision_are_loaded_as_full(model, tmp_path):
+    checkpoint.save(tmp_path, build().half(), WORDS, CONFIG)
+    loaded = checkpoint.load(tmp_path)[0]
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    torch.testing.assert_close(loaded.words.head.weight, model.words.head.weight, rtol=1e-3, atol=1e-3)
+
+
+def test_what_another_thread_builds_during_a_load_has_memory(folder, monkeypatch):
+    built, real = [], zoo.create_model
+
+    def both(**arguments):
+        thread = Thread(target=lambda: built.append(torch.nn.Linear(2, 2)))
+        thread.start()
+        thread.join()
+        return real(**arguments)
+
+    monkeypatch.setattr(zoo, "create_model", both)
+    checkpoint.load(folder)
+    assert built[0].weight.device.type == "cpu"
+
+
+PEAK = """
+import sys
+def peak():  # not getrusage: its ru_maxrss begins with that of the process that started this one
+    with open("/proc/self/status") as status:
+        return int(status.read().split("VmHWM:")[1].split()[0]) * 1024
+import changecap.captioner, zoo.mmodalcc
+before = peak()
+captioner = changecap.load(sys.argv[1])
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_a_load_holds_the_weights_once(tmp_path):
+    config = CONFIG | {"model": ARGUMENTS | {"dim": 512, "layers": 3}}
+    model = zoo.create_model(vocab=len(WORDS), **config["model"])
+    checkpoint.save(tmp_path, model, WORDS, config)
+    took = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path)], capture_output=True, check=True, timeout=120)
+    assert 0.9 < int(took.stdout) / file_of(tmp_path, "weights").stat().st_size < 1.4
 
 
 def test_the_training_state_comes_back(folder):
