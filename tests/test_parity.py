@@ -44,6 +44,16 @@ def test_a_missing_tensor_is_named(copy):
         parity(copy)
 
 
+@pytest.mark.parametrize(("file", "tensor"), [("inputs", "b"), ("outputs", "scored"), ("outputs", "memory")])
+def test_a_missing_input_or_output_is_named(copy, file, tensor):
+    path = copy / f"{file}.safetensors"
+    tensors = load_file(path)
+    del tensors[tensor]
+    save_file(tensors, path)
+    with pytest.raises(DataError, match=rf"{file}\.safetensors of the fixture has no tensor {tensor}"):
+        parity(copy)
+
+
 def test_a_foreign_key_is_named(copy):
     state = load_file(copy / "state.safetensors")
     state["encoder_feat.stranger"] = state["decoder.wdc.bias"].clone()

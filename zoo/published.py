@@ -1,12 +1,31 @@
-"""The authors' key names and ours, one table per model; dictionaries in, dictionaries out, no file is opened."""
+"""The authors' names and ours, one table per model; dictionaries in, dictionaries out, no file is opened."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from .captioner import Memory
+
+Parts = Mapping[str, Mapping[str, Any]]  # constructor arguments of the authors' two parts
 Table = tuple[tuple[str, str | None], ...]  # pattern of the authors' key -> our key; None: dead, never used by them
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is to be known of one model's published code: names of its weights, arguments, and tensors.
+
+    ``inside`` says where intermediate tensors are: pattern of the authors' name -> path of our module, and what makes
+    the tensor of what that module returns.
+    """
+
+    keys: Table
+    arguments: Callable[[Parts, int], dict[str, Any]]
+    memory: Callable[[Memory], dict[str, Tensor]]
+    inside: Mapping[str, tuple[str, Callable[[Any], Tensor]]] = field(default_factory=dict)
+
 
 # i is the layer; keys carry the prefixes of the two parts, encoder_feat. and decoder.
 _MMODALCC: Table = (
@@ -43,8 +62,6 @@ _MMODALCC: Table = (
     (r"decoder\.wdc\.(weight|bias)", r"words.head.\1"),
 )
 
-_TABLES: dict[str, Table] = {"mmodalcc": _MMODALCC}
-
 
 def rename(model: str, keys: list[str]) -> dict[str, str | None]:
     """Our name for each of the authors' ``keys`` of ``model``; ``None`` for those their code never uses.
@@ -52,12 +69,11 @@ def rename(model: str, keys: list[str]) -> dict[str, str | None]:
     Raises:
         ValueError: the model has no table, or a key is not in it; the message names the keys.
     """
-    if model not in _TABLES:
-        raise ValueError(f"no table of published keys for {model!r}, only for: {', '.join(sorted(_TABLES))}")
+    table = _of(model).keys
     ours: dict[str, str | None] = {}
     unknown = []
     for key in keys:
-        for pattern, name in _TABLES[model]:
+        for pattern, name in table:
             if match := re.fullmatch(pattern, key):
                 ours[key] = None if name is None else match.expand(name)
                 break
@@ -73,19 +89,48 @@ def convert(model: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {ours: state[theirs] for theirs, ours in rename(model, list(state)).items() if ours is not None}
 
 
-def arguments(model: str, theirs: Mapping[str, Mapping[str, Any]], channels: int) -> dict[str, Any]:
+def arguments(model: str, theirs: Parts, channels: int) -> dict[str, Any]:
     """Our keyword arguments (``released=True``) for the authors' constructor arguments ``theirs`` of the two parts.
 
     Args:
         model: its name.
         theirs: ``change_encoder`` and ``decoder``, each the arguments of that class in the authors' code.
         channels: of the backbone maps; the backbone itself is left out (``backbone="features"``).
+
+    Raises:
+        ValueError: the model has no table, or the widths of the parts do not fit together.
+        KeyError: an argument is missing.
     """
-    if model != "mmodalcc":
-        raise ValueError(f"no table of constructor arguments for {model!r}, only for: mmodalcc")
+    return {**_of(model).arguments(theirs, channels), "released": True}
+
+
+def outputs(model: str, memory: Memory) -> dict[str, Tensor]:
+    """Our ``memory`` as the authors' code holds it, under the names that the fixtures give it."""
+    return _of(model).memory(memory)
+
+
+def inside(model: str, name: str) -> tuple[str, Callable[[Any], Tensor]] | None:
+    """Where in our model the authors' intermediate tensor ``name`` of a fixture is computed.
+
+    Returns:
+        The path of our module, and what makes the tensor, in the authors' layout, of what that module returns;
+        ``None``: it is no tensor of ours.
+    """
+    for pattern, (path, of) in _of(model).inside.items():
+        if match := re.fullmatch(pattern, name):
+            return match.expand(path), of
+    return None
+
+
+def _of(model: str) -> Published:
+    if model not in _PUBLISHED:
+        raise ValueError(f"no table of published keys for {model!r}, only for: {', '.join(sorted(_PUBLISHED))}")
+    return _PUBLISHED[model]
+
+
+def _mmodalcc(theirs: Parts, channels: int) -> dict[str, Any]:
     encoder, decoder = theirs["change_encoder"], theirs["decoder"]
-    if decoder["feature_dim"] != 2 * encoder["d_model"]:
-        raise ValueError(f"decoder width {decoder['feature_dim']} is not twice the encoder's {encoder['d_model']}")
+    _twice(decoder["feature_dim"], encoder["d_model"])
     return {
         "vocab": decoder["vocab_size"],
         "backbone": {"name": "features", "channels": channels, "pool": encoder["h"]},
@@ -95,5 +140,23 @@ def arguments(model: str, theirs: Mapping[str, Mapping[str, Any]], channels: int
         "heads": encoder["n_head"],
         "decoder_heads": decoder["n_head"],
         "dropout": encoder["dropout"],
-        "released": True,
     }
+
+
+def _twice(decoder: int, encoder: int) -> None:
+    if decoder != 2 * encoder:
+        raise ValueError(f"decoder width {decoder} is not twice the encoder's {encoder}")
+
+
+def _tokens_first(x: Tensor) -> Tensor:
+    """``(B, N, ...)`` as the authors lay it out, ``(N, B, ...)``."""
+    return x.transpose(0, 1)
+
+
+_PUBLISHED = {
+    "mmodalcc": Published(
+        _MMODALCC,
+        _mmodalcc,
+        lambda memory: {"memory": _tokens_first(memory[0]), "memory_sem": _tokens_first(memory[1])},
+    ),
+}

@@ -44,9 +44,10 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.pool, self.normalise = stride, pool, "none"
+        self.features = name == "features"
         self.trunk: nn.Module = nn.Identity()
         self.frozen: list[nn.Module] = []
-        if name == "features":
+        if self.features:
             if channels is None:
                 raise ValueError("backbone 'features' needs channels, the width of the maps it will be given")
             self.channels, self.stride = channels, 1
