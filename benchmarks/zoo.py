@@ -18,6 +18,7 @@ from zoo.layers.backbone import Backbone
 
 VOCAB, SIZE, WORDS, REPEATS = 500, 256, 11, 3
 PARTS = ("backbone", "encoder", "decoding")
+TITLES = ("GFLOP a pair", "ms a pair, one thread", "times the arithmetic floor")
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # row -> model and what differs from its signature
     "psnet, ResNet-101": ("psnet", {"backbone": {"name": "resnet101", "stride": 16}}),
 }
@@ -84,7 +85,7 @@ def main() -> None:
     rate = matmul_rate(1)
     asked = {name: (name, {}) for name in zoo.list_models()} | VARIANTS
     lines = [
-        f"{'':28} {'million':>10}   {'GFLOP a pair':^29}   {'ms a pair, one thread':^29}   {'times the arithmetic floor':^29}",
+        f"{'':28} {'million':>10} " + "   ".join(f"{title:^29}" for title in TITLES),
         f"{'':28} {'parameters':>10} " + "   ".join(" ".join(f"{part:>9}" for part in PARTS) for _ in range(3)),
     ]
     for row, (name, arguments) in asked.items():
