@@ -47,7 +47,7 @@ def main() -> None:
     names = list(figures(next(iter(done.values()))[0][0]["rows"][0]))
     lines = [
         f"experiment=demo, {' '.join(STEPS)}; mean of the seeds ± their standard deviation",
-        f"{'':24} {'M params':>9} {'s to train':>10} " + " ".join(f"{name:>14}" for name in names),
+        f"{'':24} {'M params':>9} {'CPU s':>10} " + " ".join(f"{name:>14}" for name in names),
     ]
     for name, runs in done.items():
         rows = [figures(card["rows"][0]) for card, _ in runs]
