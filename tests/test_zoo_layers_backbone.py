@@ -183,3 +183,11 @@ def test_mmodalcc_captions_through_a_trunk_of_transformers(kind, side, mode):
         .trunk.get_parameter("layers_0.blocks.0.mlp.fc1.weight" if kind == "swin" else "model.blocks.0.mlp.fc1.weight")
         .grad.any()
     )
+
+
+def test_weights_of_torchvision_see_images_normalised_as_imagenet():
+    x = torch.rand(1, 3, 32, 32)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    by_hand = small("vit", normalise="none")((x - mean.view(3, 1, 1)) / std.view(3, 1, 1))
+    torch.testing.assert_close(small("vit", normalise="imagenet")(x), by_hand)
+    assert not torch.allclose(small("vit")(x), by_hand, atol=1e-3)

@@ -6,6 +6,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import Format, PatchEmbed
 from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ class Backbone(nn.Module):
         freeze: leading blocks of the trunk (as timm orders them; of a ViT the patch embedding with the position codes
             is the first) that are not trained; their BatchNorm stays at its running statistics.
         normalise: ``"weights"`` by the mean and deviation that timm states for the trunk's weights,
+            ``"imagenet"`` by those of ImageNet, for weights of torchvision,
             ``"image"`` to mean 0 and deviation 1 per image and channel, ``"none"``.
         pool: average the map to this grid (``None``: as it comes).
         resize: side in pixels of the square that the normalised input is brought to, bilinear (``None``: as it comes).
@@ -66,13 +68,15 @@ class Backbone(nn.Module):
                 raise ValueError("backbone 'features' needs channels, the width of the maps it will be given")
             self.channels, self.stride = channels, 1
             return
-        if normalise not in ("weights", "image", "none"):
-            raise ValueError(f"normalise must be 'weights', 'image' or 'none', got {normalise!r}")
+        if normalise not in ("weights", "imagenet", "image", "none"):
+            raise ValueError(f"normalise must be 'weights', 'imagenet', 'image' or 'none', got {normalise!r}")
         self.normalise = normalise
         self.trunk, self.channels = _trunk(name, stride, in_chans, weights, dict(options or {}))
         self.channels_last = getattr(self.trunk, "output_fmt", None) == Format.NHWC
         config = timm.get_pretrained_cfg(name)
         mean, std = (config.mean, config.std) if config and in_chans == 3 else ((0.0,), (1.0,))
+        if normalise == "imagenet" and in_chans == 3:
+            mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
         self.mean = nn.Buffer(torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.std = nn.Buffer(torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self._freeze(freeze)
@@ -90,7 +94,7 @@ class Backbone(nn.Module):
         Raises:
             ValueError: the trunk does not take images of that size.
         """
-        if self.normalise == "weights":
+        if self.normalise in ("weights", "imagenet"):
             x = (x - self.mean) / self.std
         elif self.normalise == "image":
             std, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
