@@ -297,6 +297,15 @@ def test_without_a_scale_aware_width_it_is_the_one_the_authors_wrote_into_their_
     assert published.arguments("psnet", parts, 768)["scale_heads"] == 8
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet10t"])
+def test_released_has_the_grid_of_its_trunk_whatever_the_size_of_the_images(name):
+    options = {"embed_dim": 24, "depth": 3, "num_heads": 2} if name.startswith("vit") else {"channels": (8,) * 4}
+    a, b = torch.rand(2, 1, 3, 96, 64, generator=torch.Generator().manual_seed(5))
+    backbone = {"name": name, "options": options}
+    assert build(released=True, backbone=backbone, image_size=64).encode(a, b)[0].shape == (1, 14 * 14, 16)
+    assert build(backbone=backbone, image_size=64).encode(a, b)[0].shape == (1, 6 * 4, 16)
+
+
 def test_the_maps_of_a_pair_are_seen_where_the_captioner_was_built_for_them():
     sem_a, sem_b = torch.randint(0, 7, (2, 2, 32, 32), generator=torch.Generator().manual_seed(4))
     image, words = torch.rand(2, 3, 32, 32), torch.ones(2, 3, dtype=torch.long)

@@ -49,8 +49,9 @@ class PSNet(Captioner):
             date after sees the difference to the date before as the layer has just changed it [1]; SR forgets what was
             there before it looked, but for the residual around all of it [2]; dropout is 0.1 in PDP and on embeddings,
             and in SR 0.8 if not given [3]; there are three scales, and eight heads in SR if not given [4]; a grid
-            smaller than the position tables reads their beginning; word embeddings are not scaled; a vision transformer
-            sees images at 224 x 224, the map of another trunk is pooled to 14 x 14.
+            smaller than the position tables reads their beginning; word embeddings are not scaled; images are
+            normalised as ImageNet's, a vision transformer sees them at 224 x 224, not smoothed [13], and the map of
+            another trunk is pooled to 14 x 14.
 
     Raises:
         ValueError: the arguments contradict each other.
@@ -206,5 +207,6 @@ def _trunk(given: Mapping[str, Any], released: bool) -> dict[str, Any]:
     name = given.get("name", TRUNK["name"])
     published: dict[str, Any] = dict(TRUNK) if name == TRUNK["name"] else {}
     if released and name != "features":  # feature maps have been through all this
-        published |= {"resize": 224} if name.startswith("vit") else {"pool": 14}
+        vit = {"resize": 224, "antialias": False}  # as torchvision resized when the weights were made
+        published |= {"normalise": "imagenet"} | (vit if name.startswith("vit") else {"pool": 14})
     return published | dict(given)
