@@ -36,12 +36,17 @@ class PairBackbone(nn.Module):
             self.trunks["rgb"] = Backbone(**backbone)
         if inputs != "rgb":  # classes have no brightness to normalise
             self.trunks["sem"] = Backbone(**{**backbone, "in_chans": classes, "normalise": "none"})
-        self.channels = self._first().channels
+        self.channels = self.first.channels
         self.join = nn.Conv2d(self.channels, self.channels, 1) if inputs == "both" else None
+
+    @property
+    def first(self) -> Backbone:
+        """The trunk whose map the others join; an attribute would store its weights twice."""
+        return cast(Backbone, next(iter(self.trunks.values())))
 
     def grid(self, image_size: int) -> int:
         """Side of the feature maps for square images of ``image_size`` pixels."""
-        return self._first().grid(image_size)
+        return self.first.grid(image_size)
 
     def forward(
         self, a: Tensor, b: Tensor, sem_a: Tensor | None = None, sem_b: Tensor | None = None
@@ -55,15 +60,11 @@ class PairBackbone(nn.Module):
         seen = [self.trunks["rgb"](torch.cat([a, b]))] if self.inputs != "maps" else []
         if sem_a is not None and sem_b is not None and self.inputs != "rgb":
             sem = torch.cat([sem_a, sem_b])
-            seen.append(self.trunks["sem"](sem if self._first().features else planes(sem, self.classes)))
+            seen.append(self.trunks["sem"](sem if self.first.features else planes(sem, self.classes)))
         if self.join is not None:
             seen = [seen[0] + self.join(seen[1])]
         before, after = seen[0].chunk(2)
         return before, after
-
-    def _first(self) -> Backbone:
-        """One of the trunks, all alike; no attribute, or its weights would be stored twice, under a second name."""
-        return cast(Backbone, next(iter(self.trunks.values())))
 
 
 def planes(sem: Tensor, classes: int) -> Tensor:
