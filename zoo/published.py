@@ -62,6 +62,27 @@ _MMODALCC: Table = (
     (r"decoder\.wdc\.(weight|bias)", r"words.head.\1"),
 )
 
+# torchvision's backbones, also as the authors hold them: the children of a ResNet counted, of which 2 and 3 have no
+# weights, or a whole ViT.
+_TRUNK: Table = (
+    (r"(?:(?:net|cnn)\.0|conv1)\.(\w+)", r"conv1.\1"),
+    (r"(?:(?:net|cnn)\.1|bn1)\.(\w+)", r"bn1.\1"),
+    (r"(?:(?:net|cnn)\.4|layer1)\.(.+)", r"layer1.\1"),
+    (r"(?:(?:net|cnn)\.5|layer2)\.(.+)", r"layer2.\1"),
+    (r"(?:(?:net|cnn)\.6|layer3)\.(.+)", r"layer3.\1"),
+    (r"(?:(?:net|cnn)\.7|layer4)\.(.+)", r"layer4.\1"),
+    (r"(?:net\.)?class_token", "cls_token"),
+    (r"(?:net\.)?conv_proj\.(\w+)", r"patch_embed.proj.\1"),
+    (r"(?:net\.)?encoder\.pos_embedding", "pos_embed"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.(\w+)", r"blocks.\1.norm\2.\3"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(\w+)", r"blocks.\1.attn.qkv.\2"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(\w+)", r"blocks.\1.attn.proj.\2"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.mlp\.0\.(\w+)", r"blocks.\1.mlp.fc1.\2"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.mlp\.3\.(\w+)", r"blocks.\1.mlp.fc2.\2"),
+    (r"(?:net\.)?encoder\.ln\.(\w+)", r"norm.\1"),
+    (r"fc\..*|(?:net\.)?heads\..*", None),  # classifiers
+)
+
 
 def rename(model: str, keys: list[str]) -> dict[str, str | None]:
     """Our name for each of the authors' ``keys`` of ``model``; ``None`` for those their code never uses.
@@ -69,19 +90,21 @@ def rename(model: str, keys: list[str]) -> dict[str, str | None]:
     Raises:
         ValueError: the model has no table, or a key is not in it; the message names the keys.
     """
-    table = _of(model).keys
-    ours: dict[str, str | None] = {}
-    unknown = []
-    for key in keys:
-        for pattern, name in table:
-            if match := re.fullmatch(pattern, key):
-                ours[key] = None if name is None else match.expand(name)
-                break
-        else:
-            unknown.append(key)
-    if unknown:
-        raise ValueError(f"{len(unknown)} keys are not of a published {model}: {', '.join(unknown[:5])}")
-    return ours
+    return _rename(_of(model).keys, keys, f"a published {model}")
+
+
+def convert_trunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a published backbone under timm's names, its classifier left out.
+
+    Args:
+        state: a ResNet or ViT as torchvision names it, or as the authors' codes do, with ``net.`` or ``cnn.`` and a
+            number in place of a ResNet's names.
+
+    Raises:
+        ValueError: a key is of neither; the message names the keys.
+    """
+    names = _rename(_TRUNK, list(state), "a ResNet or ViT of torchvision")
+    return {ours: state[theirs] for theirs, ours in names.items() if ours is not None}
 
 
 def convert(model: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,6 +143,22 @@ def inside(model: str, name: str) -> tuple[str, Callable[[Any], Tensor]] | None:
         if match := re.fullmatch(pattern, name):
             return match.expand(path), of
     return None
+
+
+def _rename(table: Table, keys: list[str], what: str) -> dict[str, str | None]:
+    """What ``table`` makes of ``keys``, which are said to be of ``what``."""
+    ours: dict[str, str | None] = {}
+    unknown = []
+    for key in keys:
+        for pattern, name in table:
+            if match := re.fullmatch(pattern, key):
+                ours[key] = None if name is None else match.expand(name)
+                break
+        else:
+            unknown.append(key)
+    if unknown:
+        raise ValueError(f"{len(unknown)} keys are not of {what}: {', '.join(unknown[:5])}")
+    return ours
 
 
 def _of(model: str) -> Published:
