@@ -40,7 +40,6 @@ def test_every_size_gives_a_map_with_rows_and_columns_where_they_belong(kind, st
     with torch.no_grad():
         shape = trunk(torch.rand(2, 3, height, width)).shape
     assert shape == (2, trunk.channels, trunk.grid(height), trunk.grid(width))
-    assert trunk.training is False
 
 
 def test_the_grid_is_what_the_trunk_makes_of_a_size_and_no_quotient():
@@ -58,6 +57,14 @@ def test_asking_for_the_grid_changes_nothing():
     assert trunk.training
     assert all(module.training for module in trunk.trunk.modules())
     assert all(v.equal(before[k]) for k, v in trunk.state_dict().items())
+
+
+def test_the_grid_is_known_before_there_are_weights():
+    with torch.device("meta"):
+        assert small("vit").grid(64) == 4
+    trunk = small("cnn")
+    trunk.trunk.conv1.to("meta")  # only some have none yet
+    assert trunk.grid(64) == 8
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ class Published:
     """What is to be known of one model's published code: names of its weights, arguments, and tensors.
 
     ``inside`` says where intermediate tensors are: pattern of the authors' name -> path of our module, and what makes
-    the tensor of what that module returns. ``special`` gives entries that go before ``keys`` for arguments of the
-    authors' that are not the published ones.
+    the tensor of what that module returns. ``special`` gives entries that go before ``keys`` where the authors'
+    arguments are not the published ones.
     """
 
     keys: Table
@@ -99,6 +99,27 @@ _PSNET: Table = (
     (r"decoder\.wdc\.(weight|bias)", r"words.head.\1"),
 )
 
+# torchvision's backbones, also as the authors hold them: the children of a ResNet counted, of which 2 and 3 have no
+# weights, or a whole ViT.
+_TRUNK: Table = (
+    (r"(?:(?:net|cnn)\.0|conv1)\.(\w+)", r"conv1.\1"),
+    (r"(?:(?:net|cnn)\.1|bn1)\.(\w+)", r"bn1.\1"),
+    (r"(?:(?:net|cnn)\.4|layer1)\.(.+)", r"layer1.\1"),
+    (r"(?:(?:net|cnn)\.5|layer2)\.(.+)", r"layer2.\1"),
+    (r"(?:(?:net|cnn)\.6|layer3)\.(.+)", r"layer3.\1"),
+    (r"(?:(?:net|cnn)\.7|layer4)\.(.+)", r"layer4.\1"),
+    (r"(?:net\.)?class_token", "cls_token"),
+    (r"(?:net\.)?conv_proj\.(\w+)", r"patch_embed.proj.\1"),
+    (r"(?:net\.)?encoder\.pos_embedding", "pos_embed"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.(\w+)", r"blocks.\1.norm\2.\3"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(\w+)", r"blocks.\1.attn.qkv.\2"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(\w+)", r"blocks.\1.attn.proj.\2"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.mlp\.0\.(\w+)", r"blocks.\1.mlp.fc1.\2"),
+    (r"(?:net\.)?encoder\.layers\.encoder_layer_(\d+)\.mlp\.3\.(\w+)", r"blocks.\1.mlp.fc2.\2"),
+    (r"(?:net\.)?encoder\.ln\.(\w+)", r"norm.\1"),
+    (r"fc\..*|(?:net\.)?heads\..*", None),  # classifiers
+)
+
 
 def rename(
     model: str, keys: list[str], theirs: Parts | None = None, channels: int | None = None
@@ -117,19 +138,21 @@ def rename(
     """
     published = _of(model)
     special = () if theirs is None or channels is None else published.special(theirs, channels)
-    table = special + published.keys
-    ours: dict[str, str | None] = {}
-    unknown = []
-    for key in keys:
-        for pattern, name in table:
-            if match := re.fullmatch(pattern, key):
-                ours[key] = None if name is None else match.expand(name)
-                break
-        else:
-            unknown.append(key)
-    if unknown:
-        raise ValueError(f"{len(unknown)} keys are not of a published {model}: {', '.join(unknown[:5])}")
-    return ours
+    return _rename(special + published.keys, keys, f"a published {model}")
+
+
+def convert_trunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a published backbone under timm's names, its classifier left out.
+
+    Args:
+        state: a ResNet or ViT as torchvision names it, or as the authors' codes do, with ``net.`` or ``cnn.`` and a
+            number in place of a ResNet's names.
+
+    Raises:
+        ValueError: a key is of neither; the message names the keys.
+    """
+    names = _rename(_TRUNK, list(state), "a ResNet or ViT of torchvision")
+    return {ours: state[theirs] for theirs, ours in names.items() if ours is not None}
 
 
 def convert(
@@ -171,6 +194,22 @@ def inside(model: str, name: str) -> tuple[str, Callable[[Any], Tensor]] | None:
         if match := re.fullmatch(pattern, name):
             return match.expand(path), of
     return None
+
+
+def _rename(table: Table, keys: list[str], what: str) -> dict[str, str | None]:
+    """What ``table`` makes of ``keys``, which are said to be of ``what``."""
+    ours: dict[str, str | None] = {}
+    unknown = []
+    for key in keys:
+        for pattern, name in table:
+            if match := re.fullmatch(pattern, key):
+                ours[key] = None if name is None else match.expand(name)
+                break
+        else:
+            unknown.append(key)
+    if unknown:
+        raise ValueError(f"{len(unknown)} keys are not of {what}: {', '.join(unknown[:5])}")
+    return ours
 
 
 def _of(model: str) -> Published:

@@ -1,6 +1,7 @@
 """The image trunk: any of timm's by name, convolutional or a transformer, cut at one feature map."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import timm
@@ -115,15 +116,16 @@ class Backbone(nn.Module):
         """
         if self.features or self.pool:
             return self.pool or image_size
-        training = self.training
-        x = torch.zeros(1, self.in_chans, image_size, image_size, device=self.mean.device)
-        try:  # no formula holds for all trunks: ask this one
-            with torch.no_grad():
-                return self.eval()(x).shape[2]
-        except (AssertionError, IndexError, RuntimeError) as error:  # of trunks that have their own way to say it
-            raise self._refusal(image_size, image_size, f"timm says: {error}") from error
-        finally:
-            self.train(training)
+        side = self.resize or image_size
+        self._check(side, side)
+        # no formula holds for all trunks: ask a shadow of this one, whose tensors have shapes and no content
+        tensors = (*self.trunk.parameters(), *self.trunk.buffers())
+        shadow = deepcopy(self.trunk, {id(x): x.to("meta") for x in tensors}).eval()
+        try:
+            x = shadow(torch.empty(1, self.in_chans, side, side, device="meta"))[0]
+        except (AssertionError, RuntimeError) as error:  # of trunks that have their own way to say it
+            raise self._refusal(side, side, f"timm says: {error}") from error
+        return x.shape[1 if self.channels_last else 2]
 
     def load_trunk(self, state: Mapping[str, Tensor]) -> list[str]:
         """Fill the trunk with weights under timm's names, those of a whole model or of a part that holds the trunk.
