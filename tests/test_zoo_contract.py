@@ -123,7 +123,7 @@ def test_a_model_for_images_alone_ignores_maps(pair, words):
 def test_a_model_for_maps_refuses_to_go_without(pair, words):
     for name in zoo.list_models():
         with pytest.raises(ValueError, match="inputs='both'"):
-            build(name)(words, *pair[:2])
+            build(name, inputs="both")(words, *pair[:2])
 
 
 def test_bfloat16_autocast_runs(model, pair, words):

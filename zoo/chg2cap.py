@@ -46,7 +46,7 @@ class Chg2Cap(Captioner):
         decoder_heads: of the decoder; as many as the encoder's when not given.
         attention_dim: width of the encoder's queries, keys and values; ``dim`` when not given.
         hidden_dim: width of the encoder's feed-forward layers; a quarter of ``dim`` when not given.
-        max_words: longest sentence, start and end counted.
+        max_words: longest sentence, start and end counted; published per data set, 41 for LEVIR-CC and 27 for Dubai-CC.
         pre_norm: normalise what enters a sub-layer, not what leaves it as in the paper; it learns in fewer steps
             (Xiong et al. 2020).
         feature_size: with ``released`` only, rows of the authors' position tables for columns and for rows.
@@ -73,7 +73,7 @@ class Chg2Cap(Captioner):
         dropout: float = 0.1,
         attention_dim: int | None = None,
         hidden_dim: int | None = None,
-        max_words: int = 41,
+        max_words: int = 128,
         pre_norm: bool = False,
         feature_size: Sequence[int] = (16, 16),
         released: bool = False,
