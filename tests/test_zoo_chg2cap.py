@@ -237,6 +237,7 @@ def test_the_encoder_is_as_wide_as_the_backbone_and_the_memory_as_dim():
     assert model.encode(a, b)[0].shape == (2, 24, 24)
 
 
+@pytest.mark.slow
 def test_the_published_sizes_are_the_defaults():
     with torch.device("meta"):
         model = zoo.create_model("chg2cap", vocab=500, released=True)
@@ -266,6 +267,11 @@ def test_a_grid_beyond_the_authors_tables_is_refused():
     assert model.encode(x, x)[0].shape == (1, 24, 16)
     with pytest.raises(ValueError, match="4 rows and 6 columns, got a grid of 5 x 6"):
         model.encode(torch.randn(1, 12, 5, 6), torch.randn(1, 12, 5, 6))
+
+
+def test_no_weight_is_stored_twice():
+    state = build(backbone={"name": "resnet10t", "stride": 8}, inputs="both", image_size=32).state_dict()
+    assert len({tensor.data_ptr() for tensor in state.values()}) == len(state)
 
 
 def test_arguments_that_do_not_fit_are_refused():
