@@ -68,7 +68,7 @@ def test_a_foreign_key_is_named(copy):
 
 def test_a_wrong_sequence_is_found(copy):
     decode = json.loads((copy / "decode.json").read_text())
-    mode = list(decode["modes"])[-1]
+    mode = "beam3" if "beam3" in decode["modes"] else "greedy"  # not every published code has a beam
     decode["modes"][mode]["results"][0]["sequence"][1] = 1
     (copy / "decode.json").write_text(json.dumps(decode))
     failed = [c for c in parity(copy) if not c.ok]
