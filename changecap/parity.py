@@ -49,7 +49,7 @@ def parity(fixture: Path) -> list[Check]:
     tensors = {name: _tensors(fixture / f"{name}.safetensors") for name in ("state", "inputs", "outputs")}
     state, inputs, outputs = tensors["state"], tensors["inputs"], tensors["outputs"]
     _need("inputs.safetensors", inputs, ("a", "b", "tokens"))
-    _need("outputs.safetensors", outputs, ("scored", "logits", "loss"))
+    _need("outputs.safetensors", outputs, ("memory", "scored", "logits", "loss"))
     maps = [inputs[key].float() for key in ("a", "b", "sem_a", "sem_b") if key in inputs]
     model = _build(config, state)
 

@@ -42,7 +42,7 @@ def test_a_changed_weight_is_found(copy):
 
 def test_a_missing_tensor_is_named(copy):
     state = load_file(copy / "state.safetensors")
-    del state["decoder.wdc.weight"]
+    del state[next(key for key in state if key.endswith("wdc.weight"))]
     save_file(state, copy / "state.safetensors")
     with pytest.raises(DataError, match=r"words\.head\.weight"):
         parity(copy)
@@ -60,7 +60,7 @@ def test_a_missing_input_or_output_is_named(copy, file, tensor):
 
 def test_a_foreign_key_is_named(copy):
     state = load_file(copy / "state.safetensors")
-    state["encoder_feat.stranger"] = state["decoder.wdc.bias"].clone()
+    state["encoder_feat.stranger"] = next(iter(state.values())).clone()
     save_file(state, copy / "state.safetensors")
     with pytest.raises(ValueError, match=r"encoder_feat\.stranger"):
         parity(copy)
@@ -68,10 +68,11 @@ def test_a_foreign_key_is_named(copy):
 
 def test_a_wrong_sequence_is_found(copy):
     decode = json.loads((copy / "decode.json").read_text())
-    decode["modes"]["beam3"]["results"][0]["sequence"][1] = 1
+    mode = "beam3" if "beam3" in decode["modes"] else "greedy"  # not every published code has a beam
+    decode["modes"][mode]["results"][0]["sequence"][1] = 1
     (copy / "decode.json").write_text(json.dumps(decode))
     failed = [c for c in parity(copy) if not c.ok]
-    assert [c.what for c in failed] == ["decode beam3: sequences"]
+    assert [c.what for c in failed] == [f"decode {mode}: sequences"]
     assert failed[0].where == "samples [0]"
 
 

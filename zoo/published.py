@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .captioner import Memory
+from .layers.backbone import token_grid
 
 Parts = Mapping[str, Mapping[str, Any]]  # constructor arguments of the authors' two parts
 Table = tuple[tuple[str, str | None], ...]  # pattern of the authors' key -> our key; None: dead, never used by them
@@ -98,6 +99,43 @@ _PSNET: Table = (
     (r"decoder\.position_encoding\.(pe|embedding_1D\.weight)", None),  # pe is the sinusoid, computed
     (r"decoder\.wdc\.(weight|bias)", r"words.head.\1"),
 )
+# keys carry the names of the parts in the authors' checkpoint, encoder_trans_dict. and decoder_dict.
+_CHG2CAP: Table = (
+    (r"encoder_trans_dict\.h_embedding\.weight", "encoder.position.columns"),  # they look it up by the column
+    (r"encoder_trans_dict\.w_embedding\.weight", "encoder.position.rows"),
+    *(
+        (rf"encoder_trans_dict\.selftrans\.(\d+)\.{theirs}", ours and rf"encoder.layers.\1.{ours}")
+        for i, block in enumerate(("alone", "joint"))
+        for theirs, ours in (
+            (rf"{i}\.att\.to_q\.weight", f"{block}.query.weight"),
+            (rf"{i}\.att\.to_k\.weight", f"{block}.key.weight"),
+            (rf"{i}\.att\.to_v\.weight", None),
+            (rf"{i}\.att\.to_out\.0\.(\w+)", rf"{block}.out.0.\2"),
+            (rf"{i}\.feedforward\.net\.(\d)\.(\w+)", rf"{block}.feed.\2.\3"),
+            (rf"{i}\.norm(\d)\.(\w+)", rf"{block}.norm\2.\3"),
+        )
+    ),
+    (r"decoder_dict\.Conv1\.(weight|bias)", r"fusion.join.\1"),
+    (r"decoder_dict\.LN\.left\.(\d)\.(\w+)", r"fusion.left.\1.\2"),
+    (r"decoder_dict\.vocab_embedding\.weight", "words.embedding.weight"),
+    *(
+        (rf"decoder_dict\.transformer\.layers\.(\d+)\.{theirs}", ours and rf"words.layers.\1.{ours}")
+        for theirs, ours in (
+            (r"self_attn\.in_proj_(\w+)", r"self_attention.project.\2"),
+            (r"self_attn\.out_proj\.(\w+)", r"self_attention.out.\2"),
+            (r"multihead_attn\.in_proj_(\w+)", r"cross.project.\2"),
+            (r"multihead_attn\.out_proj\.(\w+)", r"cross.out.\2"),
+            (r"linear1\.(\w+)", r"feed.0.\2"),
+            (r"linear2\.(\w+)", r"feed.3.\2"),
+            (r"norm(\d)\.(\w+)", r"norm\2.\3"),
+            (r"fc_alpha\d\.(\w+)", None),
+        )
+    ),
+    (r"decoder_dict\.position_encoding\.pe", None),  # the sinusoid, computed
+    (r"decoder_dict\.position_encoding\.embedding_1D\.weight", None),
+    (r"decoder_dict\.wdc\.(weight|bias)", r"words.head.\1"),
+)
+
 
 # torchvision's backbones, also as the authors hold them: the children of a ResNet counted, of which 2 and 3 have no
 # weights, or a whole ViT.
@@ -268,6 +306,30 @@ def _psnet(theirs: Parts, channels: int) -> dict[str, Any]:
     }
 
 
+def _chg2cap(theirs: Parts, channels: int) -> dict[str, Any]:
+    encoder, decoder = theirs["change_encoder"], theirs["decoder"]
+    *feature_size, width = encoder["feature_size"]
+    if not channels == width == decoder["encoder_dim"]:
+        raise ValueError(
+            f"backbone, encoder and decoder must agree on the width of the maps, got channels {channels}, "
+            f"feature_size {encoder['feature_size']} and encoder_dim {decoder['encoder_dim']}"
+        )
+    return {
+        "vocab": decoder["vocab_size"],
+        "backbone": {"name": "features", "channels": channels},
+        "dim": decoder["feature_dim"],
+        "layers": encoder["n_layers"],
+        "decoder_layers": decoder["n_layers"],
+        "heads": encoder["heads"],
+        "decoder_heads": decoder["n_head"],
+        "dropout": encoder["dropout"],
+        "attention_dim": encoder["attention_dim"],
+        "hidden_dim": encoder["hidden_dim"],
+        "max_words": decoder["max_lengths"],
+        "feature_size": feature_size,
+    }
+
+
 def _twice(decoder: int, encoder: int) -> None:
     if decoder != 2 * encoder:
         raise ValueError(f"decoder width {decoder} is not twice the encoder's {encoder}")
@@ -279,6 +341,18 @@ def _tokens_first(x: Tensor) -> Tensor:
 
 
 _PUBLISHED = {
+    "chg2cap": Published(
+        _CHG2CAP,
+        _chg2cap,
+        lambda memory: {},  # its order is theirs only inside: they leave the grid transposed, we turn it back
+        {
+            r"inside\.selftrans\.(\d+)\.1": (r"encoder.layers.\1.joint", lambda tokens: tokens),
+            r"changed_a": ("encoder", lambda dates: dates[0].mT),
+            r"changed_b": ("encoder", lambda dates: dates[1].mT),
+            r"inside\.fuse_input": ("fusion.similarity", lambda x: x),
+            r"memory": ("fusion", lambda x: _tokens_first(token_grid(x))),
+        },
+    ),
     "mmodalcc": Published(
         _MMODALCC,
         _mmodalcc,
