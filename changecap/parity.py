@@ -88,9 +88,9 @@ def as_json(checks: list[Check]) -> str:
 
 def _build(config: dict[str, Any], state: dict[str, Tensor]) -> zoo.Captioner:
     try:
-        name = config["model"]
-        model = zoo.create_model(name, **published.arguments(name, config["authors_arguments"], config["channels"]))
-        ours = published.convert(name, state)
+        name, authors = config["model"], (config["authors_arguments"], config["channels"])
+        model = zoo.create_model(name, **published.arguments(name, *authors))
+        ours = published.convert(name, state, *authors)
     except KeyError as error:
         raise DataError(f"config.json of the fixture lacks {error}") from error
     except ValueError as error:
@@ -188,7 +188,8 @@ def _training(
     loss = _loss(model(tokens, *maps), tokens, scored)
     loss.backward()
     checks = [_relative("train: loss", loss.item(), expected["loss"], LOSS)]
-    names = published.rename(config["model"], [*expected["gradient_norm"], *expected["buffers_after"]])
+    keys = [*expected["gradient_norm"], *expected["buffers_after"]]
+    names = published.rename(config["model"], keys, config["authors_arguments"], config["channels"])
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
 
     gap, where, wrong = 0.0, "", []

@@ -12,7 +12,7 @@ SIZE, VOCAB = 48, 30
 
 def build(name, **kwargs):
     torch.manual_seed(0)
-    small = {"dim": 16, "heads": 2, "dropout": 0.0, "image_size": SIZE}
+    small = {"dim": 16, "heads": 2, "dropout": 0.0, "image_size": SIZE, "inputs": "both"}
     backbone = {"name": "resnet10t", "stride": 8, "options": {"channels": (8, 12, 16, 20), "stem_width": 8}}
     if kwargs.get("released"):
         backbone["pool"] = 6

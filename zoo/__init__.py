@@ -12,7 +12,7 @@ from .captioner import Captioner, Memory, State
 
 __all__ = ["Captioner", "Memory", "State", "create_model", "is_model", "list_models", "model_class"]
 
-_CLASSES = {"mmodalcc": "MModalCC"}  # module name -> class name
+_CLASSES = {"mmodalcc": "MModalCC", "rsiccformer": "RSICCformer"}  # module name -> class name
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -18,13 +18,15 @@ class Published:
     """What is to be known of one model's published code: names of its weights, arguments, and tensors.
 
     ``inside`` says where intermediate tensors are: pattern of the authors' name -> path of our module, and what makes
-    the tensor of what that module returns.
+    the tensor of what that module returns. ``special`` gives entries that go before ``keys`` where the authors'
+    arguments are not the published ones.
     """
 
     keys: Table
     arguments: Callable[[Parts, int], dict[str, Any]]
     memory: Callable[[Memory], dict[str, Tensor]]
     inside: Mapping[str, tuple[str, Callable[[Any], Tensor]]] = field(default_factory=dict)
+    special: Callable[[Parts, int], Table] = lambda theirs, channels: ()
 
 
 # i is the layer; keys carry the prefixes of the two parts, encoder_feat. and decoder.
@@ -63,13 +65,52 @@ _MMODALCC: Table = (
 )
 
 
-def rename(model: str, keys: list[str]) -> dict[str, str | None]:
+_RSICCFORMER: Table = (
+    (r"encoder_feat\.w_embedding\.weight", "position.columns"),
+    (r"encoder_feat\.h_embedding\.weight", "position.rows"),
+    (r"encoder_feat\.embedding_1D\..*", None),
+    (r"encoder_feat\.projection\.(weight|bias)", r"projection.\1"),
+    (r"encoder_feat\.projection[234]\..*", None),  # unless the maps are of another width, see _projection
+    (r"encoder_feat\.transformer\.(\d+)\.attention\.in_proj_(\w+)", r"layers.\1.attention.project.\2"),
+    (r"encoder_feat\.transformer\.(\d+)\.attention\.out_proj\.(\w+)", r"layers.\1.attention.out.\2"),
+    (r"encoder_feat\.transformer\.(\d+)\.(norm[12])\.(\w+)", r"layers.\1.\2.\3"),
+    (r"encoder_feat\.transformer\.(\d+)\.linear1\.(\w+)", r"layers.\1.feed.0.\2"),
+    (r"encoder_feat\.transformer\.(\d+)\.linear2\.(\w+)", r"layers.\1.feed.3.\2"),
+    (r"encoder_feat\.resblock\.(\d+)\.left\.(\d+)\.(\w+)", r"fusions.\1.left.\2.\3"),
+    (r"encoder_feat\.LN\.(\d+)\.(\w+)", r"fusions.\1.norm.\2"),
+    (r"decoder\.vocab_embedding\.weight", "words.embedding.weight"),
+    (r"decoder\.transformer\.layers\.(\d+)\.self_attn\.in_proj_(\w+)", r"words.layers.\1.self_attention.project.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.self_attn\.out_proj\.(\w+)", r"words.layers.\1.self_attention.out.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.multihead_attn2\.in_proj_(\w+)", r"words.layers.\1.cross.project.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.multihead_attn2\.out_proj\.(\w+)", r"words.layers.\1.cross.out.\2"),
+    (r"decoder\.transformer\.layers\.\d+\.(self_attn2|multihead_attn3?|fc_alpha[123])\..*", None),
+    (r"decoder\.transformer\.layers\.(\d+)\.linear1\.(\w+)", r"words.layers.\1.feed.0.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.linear2\.(\w+)", r"words.layers.\1.feed.3.\2"),
+    (r"decoder\.transformer\.layers\.(\d+)\.(norm[123])\.(\w+)", r"words.layers.\1.\2.\3"),
+    (r"decoder\.position_encoding\.pe", None),  # the sinusoid, computed
+    (r"decoder\.position_encoding\.embedding_1D\.weight", None),
+    (r"decoder\.wdc\.(weight|bias)", r"words.head.\1"),
+)
+
+
+def rename(
+    model: str, keys: list[str], theirs: Parts | None = None, channels: int | None = None
+) -> dict[str, str | None]:
     """Our name for each of the authors' ``keys`` of ``model``; ``None`` for those their code never uses.
+
+    Args:
+        model: its name.
+        keys: the authors' names.
+        theirs: their arguments, see :func:`arguments`, where they may differ from the published ones: which keys
+            their code uses can depend on them.
+        channels: of the backbone maps, with ``theirs``.
 
     Raises:
         ValueError: the model has no table, or a key is not in it; the message names the keys.
     """
-    table = _of(model).keys
+    published = _of(model)
+    special = () if theirs is None or channels is None else published.special(theirs, channels)
+    table = special + published.keys
     ours: dict[str, str | None] = {}
     unknown = []
     for key in keys:
@@ -84,9 +125,12 @@ def rename(model: str, keys: list[str]) -> dict[str, str | None]:
     return ours
 
 
-def convert(model: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' ``state`` under our names, dead parameters left out."""
-    return {ours: state[theirs] for theirs, ours in rename(model, list(state)).items() if ours is not None}
+def convert(
+    model: str, state: Mapping[str, Tensor], theirs: Parts | None = None, channels: int | None = None
+) -> dict[str, Tensor]:
+    """The authors' ``state`` under our names, dead parameters left out; see :func:`rename`."""
+    names = rename(model, list(state), theirs, channels)
+    return {ours: state[key] for key, ours in names.items() if ours is not None}
 
 
 def arguments(model: str, theirs: Parts, channels: int) -> dict[str, Any]:
@@ -143,6 +187,37 @@ def _mmodalcc(theirs: Parts, channels: int) -> dict[str, Any]:
     }
 
 
+def _rsiccformer(theirs: Parts, channels: int) -> dict[str, Any]:
+    encoder, decoder = theirs["change_encoder"], theirs["decoder"]
+    _twice(decoder["feature_dim"], encoder["d_model"])
+    if encoder["h"] != encoder["w"]:
+        raise ValueError(f"position tables of h={encoder['h']} rows and w={encoder['w']} columns; ours are square")
+    return {
+        "vocab": decoder["vocab_size"],
+        "backbone": {"name": "features", "channels": channels, "pool": None},
+        "image_size": encoder["h"],
+        "dim": encoder["d_model"],
+        "layers": encoder["n_layers"],
+        "decoder_layers": decoder["n_layers"],
+        "heads": encoder["n_head"],
+        "decoder_heads": decoder["n_head"],
+        "dropout": encoder["dropout"],
+        "project": _projection(theirs, channels) is not None,
+    }
+
+
+def _projection(theirs: Parts, channels: int) -> str | None:
+    """Which of RSICCformer's projections takes maps of this width: four know one each, others go unprojected."""
+    widths = {256: "projection4", 512: "projection3", 768: "projection2"}
+    return (widths | {theirs["change_encoder"]["feature_dim"]: "projection"}).get(channels)
+
+
+def _other_projection(theirs: Parts, channels: int) -> Table:
+    used = _projection(theirs, channels)
+    here = () if used is None else ((rf"encoder_feat\.{used}\.(weight|bias)", r"projection.\1"),)
+    return (*here, (r"encoder_feat\.projection\..*", None))
+
+
 def _twice(decoder: int, encoder: int) -> None:
     if decoder != 2 * encoder:
         raise ValueError(f"decoder width {decoder} is not twice the encoder's {encoder}")
@@ -158,5 +233,11 @@ _PUBLISHED = {
         _MMODALCC,
         _mmodalcc,
         lambda memory: {"memory": _tokens_first(memory[0]), "memory_sem": _tokens_first(memory[1])},
+    ),
+    "rsiccformer": Published(
+        _RSICCFORMER,
+        _rsiccformer,
+        lambda memory: {"memory": _tokens_first(memory[0])},
+        special=_other_projection,
     ),
 }
