@@ -282,3 +282,9 @@ def test_the_published_sizes_are_those_of_the_signature():
     assert sizes["backbone"] == 27_535_424
     assert encoder == 21_125_632 - 888_320  # less what the authors' code never uses
     assert sizes["words"] == 36_764_148 - 18_942_976
+
+
+def test_no_weight_is_stored_twice():
+    for inputs in ("rgb", "maps", "both"):
+        stored = [value for value in build(inputs=inputs).state_dict().values() if value.numel()]
+        assert len({value.data_ptr() for value in stored}) == len(stored)

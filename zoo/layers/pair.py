@@ -1,7 +1,7 @@
 """What a captioner sees of a pair: images, land-cover maps, or both."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,9 +36,13 @@ class PairBackbone(nn.Module):
             self.trunks["rgb"] = Backbone(**backbone)
         if inputs != "rgb":  # classes have no brightness to normalise
             self.trunks["sem"] = Backbone(**{**backbone, "in_chans": classes, "normalise": "none"})
-        self.first: Backbone = next(iter(self.trunks.values()))  # type: ignore[assignment]
         self.channels = self.first.channels
         self.join = nn.Conv2d(self.channels, self.channels, 1) if inputs == "both" else None
+
+    @property
+    def first(self) -> Backbone:
+        """The trunk whose map the others join; an attribute would store its weights twice."""
+        return cast(Backbone, next(iter(self.trunks.values())))
 
     def grid(self, image_size: int) -> int:
         """Side of the feature maps for square images of ``image_size`` pixels."""
