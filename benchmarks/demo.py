@@ -32,7 +32,7 @@ def figures(row: dict) -> dict[str, float]:
     return {"flag": row["flag"]["accuracy"], **{k: facts[k] for k in FACTS}, "CIDEr change": row["change"]["CIDEr"]}
 
 
-def run(name: str, settings: Sequence[str], seed: int) -> tuple[dict, float]:
+def run(name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int) -> tuple[dict, float]:
     """Train and evaluate one captioner; its score card and the processor seconds that training took."""
     out = Path(f"runs/benchmark/{name}-{seed}")
     card = out / "test" / "card.json"
@@ -45,17 +45,17 @@ def run(name: str, settings: Sequence[str], seed: int) -> tuple[dict, float]:
         if status:
             raise SystemExit(os.waitstatus_to_exitcode(status))
         took = usage.ru_utime + usage.ru_stime
-        subprocess.run([*changecap, "evaluate", f"checkpoint={out}"], check=True, env=one_thread)
+        subprocess.run([*changecap, "evaluate", f"checkpoint={out}", *evaluation], check=True, env=one_thread)
         (out / "seconds.json").write_text(json.dumps(took))
     return json.loads(card.read_text()), json.loads((out / "seconds.json").read_text())
 
 
-def run_all(asked: Mapping[str, Sequence[str]]) -> dict[str, list[tuple[dict, float]]]:
+def run_all(asked: Mapping[str, Sequence[str]], evaluation: Sequence[str] = ()) -> dict[str, list[tuple[dict, float]]]:
     """The cards and seconds of each of ``asked``, name -> settings, over :data:`SEEDS`; a run and a thread per core."""
     ensure(OmegaConf.load("configs/data/synth.yaml"))  # before the runs would all write it
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = {name: [pool.submit(run, name, settings, seed) for seed in SEEDS] for name, settings in asked.items()}
-        return {name: [future.result() for future in futures] for name, futures in runs.items()}
+        runs = {(n, seed): pool.submit(run, n, asked[n], evaluation, seed) for seed in SEEDS for n in asked}
+        return {name: [runs[name, seed].result() for seed in SEEDS] for name in asked}
 
 
 def main() -> None:
