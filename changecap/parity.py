@@ -5,6 +5,8 @@ A fixture is a folder with ``config.json``, ``state.safetensors``, ``inputs.safe
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,17 +49,20 @@ def parity(fixture: Path) -> list[Check]:
     config = _json(fixture / "config.json")
     tensors = {name: _tensors(fixture / f"{name}.safetensors") for name in ("state", "inputs", "outputs")}
     state, inputs, outputs = tensors["state"], tensors["inputs"], tensors["outputs"]
+    _need("inputs.safetensors", inputs, ("a", "b", "tokens"))
+    _need("outputs.safetensors", outputs, ("memory", "scored", "logits", "loss"))
     maps = [inputs[key].float() for key in ("a", "b", "sem_a", "sem_b") if key in inputs]
     model = _build(config, state)
 
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), _watch(model, config["model"], list(outputs)) as seen:
         memory = model.encode(*maps)
         logits, _ = model.decode(inputs["tokens"], memory)
-    checks = []
-    for name, ours in zip(("memory", "memory_sem"), memory, strict=False):
-        if name in outputs:
-            checks.append(_compare(name, ours.transpose(0, 1), outputs[name]))
+    # in the order in which they were computed, so that the first departure is the first mistake
+    checks = [_compare(name, ours, outputs[name]) for name, ours in seen.items()]
+    for name, ours in published.outputs(config["model"], memory).items():
+        _need("outputs.safetensors", outputs, (name,))
+        checks.append(_compare(name, ours, outputs[name]))
     scored = outputs["scored"].bool()
     checks.append(_compare("logits", logits[scored], outputs["logits"][scored], rows=scored.nonzero()))
     checks.append(_relative("loss", _loss(logits, inputs["tokens"], scored).item(), outputs["loss"].item(), LOSS))
@@ -84,9 +89,9 @@ def as_json(checks: list[Check]) -> str:
 
 def _build(config: dict[str, Any], state: dict[str, Tensor]) -> zoo.Captioner:
     try:
-        name = config["model"]
-        model = zoo.create_model(name, **published.arguments(name, config["authors_arguments"], config["channels"]))
-        ours = published.convert(name, state)
+        name, authors = config["model"], (config["authors_arguments"], config["channels"])
+        model = zoo.create_model(name, **published.arguments(name, *authors))
+        ours = published.convert(name, state, *authors)
     except KeyError as error:
         raise DataError(f"config.json of the fixture lacks {error}") from error
     except ValueError as error:
@@ -95,6 +100,26 @@ def _build(config: dict[str, Any], state: dict[str, Tensor]) -> zoo.Captioner:
     if missing or unexpected:
         raise DataError(f"state.safetensors does not fit {name}: missing {missing[:5]}, unexpected {unexpected[:5]}")
     return model
+
+
+@contextmanager
+def _watch(model: zoo.Captioner, name: str, wanted: list[str]) -> Iterator[dict[str, Tensor]]:
+    """Within, collect those of the authors' tensors ``wanted`` that a module of ours computes, in their layout."""
+    seen: dict[str, Tensor] = {}
+    hooks = []
+    for tensor in wanted:
+        if (place := published.inside(name, tensor)) is not None:
+            path, of = place
+
+            def keep(module: nn.Module, args: Any, out: Any, tensor: str = tensor, of: Any = of) -> None:
+                seen[tensor] = of(out)
+
+            hooks.append(model.get_submodule(path).register_forward_hook(keep))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _decoding(
@@ -164,7 +189,8 @@ def _training(
     loss = _loss(model(tokens, *maps), tokens, scored)
     loss.backward()
     checks = [_relative("train: loss", loss.item(), expected["loss"], LOSS)]
-    names = published.rename(config["model"], [*expected["gradient_norm"], *expected["buffers_after"]])
+    keys = [*expected["gradient_norm"], *expected["buffers_after"]]
+    names = published.rename(config["model"], keys, config["authors_arguments"], config["channels"])
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
 
     gap, where, wrong = 0.0, "", []
@@ -224,6 +250,11 @@ def _output_bias(model: zoo.Captioner) -> Tensor:
 
 def _ends(special: dict[str, int]) -> dict[str, int]:
     return {"start": special["start"], "end": special["end"]}
+
+
+def _need(file: str, tensors: dict[str, Tensor], names: tuple[str, ...]) -> None:
+    if missing := [name for name in names if name not in tensors]:
+        raise DataError(f"{file} of the fixture has no tensor {' and no '.join(missing)}")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,12 @@ from .captioner import Captioner, Memory, State
 
 __all__ = ["Captioner", "Memory", "State", "create_model", "is_model", "list_models", "model_class"]
 
-_CLASSES = {"mmodalcc": "MModalCC"}  # module name -> class name
+_CLASSES = {  # module name -> class name
+    "chg2cap": "Chg2Cap",
+    "mmodalcc": "MModalCC",
+    "psnet": "PSNet",
+    "rsiccformer": "RSICCformer",
+}
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -15,19 +15,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .captioner import Captioner, Memory, State
 from .layers.attention import Attention, KeyValue
 from .layers.backbone import Backbone, token_grid
+from .layers.blocks import CrossBlock, Dates, Fusion, feed_forward
+from .layers.pair import INPUTS, need_maps, planes
 from .layers.position import GridPosition
-from .layers.words import WordDecoder, feed_forward
+from .layers.words import WordDecoder
 
 # The authors' semantic images: the SECOND palette with white (no change) painted black.
 PALETTE = ((0, 0, 0), (0, 0, 255), (128, 128, 128), (0, 128, 0), (0, 255, 0), (128, 0, 0), (255, 0, 0))
-
-Dates = tuple[Tensor, Tensor]  # tokens before and after, (B, N, D) each
 
 
 class MModalCC(Captioner):
@@ -71,7 +70,7 @@ class MModalCC(Captioner):
         released: bool = False,
     ) -> None:
         super().__init__()
-        if inputs not in ("rgb", "maps", "both"):
+        if inputs not in INPUTS:
             raise ValueError(f"inputs must be 'rgb', 'maps' or 'both', got {inputs!r}")
         if released and pre_norm:
             raise ValueError("released=True is the authors' code, which normalises after: leave out pre_norm")
@@ -83,15 +82,14 @@ class MModalCC(Captioner):
             {"normalise": "none", "pool": 14} if released else {}
         )
         trunk |= backbone or {}
-        self.features = trunk["name"] == "features"
         sees = {"rgb": inputs != "maps", "sem": inputs != "rgb"}
-        planes = {"rgb": 3, "sem": 3 if released else classes}
+        depth = {"rgb": 3, "sem": 3 if released else classes}
         backbones: dict[str, Backbone] = {}
         self.projections, self.absent = nn.ModuleDict(), nn.ParameterDict()
         for kind, seen in sees.items():
             if seen:
                 plain = {} if kind == "rgb" else {"normalise": "none"}  # classes have no brightness to normalise
-                backbones[kind] = Backbone(in_chans=planes[kind], **trunk | plain)
+                backbones[kind] = Backbone(in_chans=depth[kind], **trunk | plain)
                 self.projections[kind] = nn.Conv2d(backbones[kind].channels, dim, 1)
             else:
                 self.absent[kind] = nn.Parameter(torch.randn(dim, 1, 1) * 0.02)
@@ -122,8 +120,7 @@ class MModalCC(Captioner):
 
     def encode(self, a: Tensor, b: Tensor, sem_a: Tensor | None = None, sem_b: Tensor | None = None) -> Memory:
         """Two memories ``(B, N, 2d)``, of the images and of the maps; see :meth:`Captioner.encode`."""
-        if self.inputs != "rgb" and (sem_a is None or sem_b is None):
-            raise ValueError(f"this captioner was built with inputs={self.inputs!r}: it needs both maps, got none")
+        need_maps(self.inputs, sem_a, sem_b)
         seen = {}
         if self.inputs != "maps":
             seen["rgb"] = self._see("rgb", a, b)
@@ -155,11 +152,11 @@ class MModalCC(Captioner):
 
     def _paint(self, sem: Tensor) -> Tensor:
         """Classes ``(B, H, W)`` to planes ``(B, S, H, W)``, or to the authors' colours ``(B, 3, H, W)`` in [0, 1]."""
-        if self.features:
+        if any(b.features for b in self.backbones.values()):
             return sem
         if self.released:
             return torch.tensor(PALETTE, device=sem.device)[sem.long()].permute(0, 3, 1, 2) / 255
-        return F.one_hot(sem.long(), self.classes).permute(0, 3, 1, 2).float()
+        return planes(sem, self.classes)
 
 
 class CrossLayer(nn.Module):
@@ -175,54 +172,6 @@ class CrossLayer(nn.Module):
         change_rgb, change_sem = rgb[1] - rgb[0], sem[1] - sem[0]
         rgb, sem = cross_rgb(rgb, sem), cross_sem(sem, rgb)  # CMCA: ask the other modality of the same date
         return differ_rgb(rgb, (change_rgb,) * 2), differ_sem(sem, (change_sem,) * 2)
-
-
-class CrossBlock(nn.Module):
-    """One transformer block whose keys come from elsewhere."""
-
-    def __init__(self, dim: int, heads: int, dropout: float, pre_norm: bool) -> None:
-        super().__init__()
-        self.pre_norm = pre_norm
-        self.attention = Attention(dim, heads, dropout)
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.feed = feed_forward(dim, 4 * dim, dropout)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, query: Dates, memory: Dates) -> Dates:
-        """The dates of ``query``, each after asking its date of ``memory``; both in one pass."""
-        x = torch.cat(query)  # (2B, N, d)
-        if self.pre_norm:
-            x = x + self.drop(self.attention(self.norm1(x), torch.cat(memory)))
-            a, b = (x + self.drop(self.feed(self.norm2(x)))).chunk(2)
-            return a, b
-        x = self.norm1(x + self.drop(self.attention(x, torch.cat(memory))))
-        a, b = self.norm2(x + self.drop(self.feed(x))).chunk(2)
-        return a, b
-
-
-class Fusion(nn.Module):
-    """One level of the fusion: a residual bottleneck on the grid, then LayerNorm over the channels."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        half = dim // 2
-        self.left = nn.Sequential(
-            nn.Conv2d(dim, half, 1), nn.BatchNorm2d(half), nn.ReLU(),
-            nn.Conv2d(half, half, 3, padding=1), nn.BatchNorm2d(half), nn.ReLU(),
-            nn.Conv2d(half, dim, 1), nn.BatchNorm2d(dim),
-        )  # fmt: skip
-        self.norm = nn.LayerNorm(dim)
-
-    def compare(self) -> None:
-        """Let the first convolution see the dates' difference: its weights after are those before, negated."""
-        before, after = self.left.get_parameter("0.weight").data.chunk(2, dim=1)
-        after.copy_(-before)
-
-    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Tokens ``(B, N, D)`` of a ``grid`` (h, w) to tokens ``(B, N, D)``."""
-        x = x.transpose(1, 2).unflatten(2, grid)  # (B, D, h, w)
-        fused: Tensor = self.norm(token_grid(F.relu(x + self.left(x))))
-        return fused
 
 
 class GatedLayer(nn.Module):

@@ -10,6 +10,12 @@ from torch import Tensor, nn
 KeyValue = tuple[Tensor, Tensor]  # keys and values, (B, heads, N, D / heads) each
 
 
+def look(q: Tensor, k: Tensor, v: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
+    """What queries ``(B, M, A)`` see of values ``(B, N, A)`` whose keys they match, in ``heads`` parts of the width."""
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # (B, heads, M or N, A / heads)
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).flatten(2)
+
+
 class Attention(nn.Module):
     """Multi-head attention with biases; the three input projections are one packed matrix ``(3D, D)``."""
 
@@ -43,8 +49,8 @@ class Attention(nn.Module):
         if query.shape[1] == 1 and not self.training:
             return self._look_unprojected(q, memory).reshape(query.shape)
         k, v = F.linear(memory, self.project.weight[dim:], self.project.bias[dim:]).chunk(2, dim=-1)
-        q, k, v = (self._split(x) for x in (q, k, v))
-        return self._out(F.scaled_dot_product_attention(q, k, v, dropout_p=self._rate())).reshape(query.shape)
+        seen: Tensor = self.out(look(q, k, v, self.heads, self._rate()))
+        return seen.reshape(query.shape)
 
     def causal(self, x: Tensor, past: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
         """Self-attention of ``x`` ``(B, T, D)`` that never looks ahead, after ``past``; returns the longer past too."""

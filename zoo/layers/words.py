@@ -6,7 +6,8 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 
 from ..captioner import Memory, State
-from .attention import KeyValue
+from .attention import Attention, KeyValue
+from .blocks import feed_forward
 from .position import sinusoid
 
 
@@ -79,6 +80,33 @@ class WordDecoder(nn.Module):
         return self.head(self.dropout(self.norm(x))), State(done + words.shape[1], tuple(past))
 
 
-def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
-    """Linear, ReLU, dropout, linear."""
-    return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+class DecoderLayer(nn.Module):
+    """The decoder layer of Vaswani et al. 2017: words look at the words before them, then at the memory.
+
+    Args:
+        dim: width D.
+        heads: of both attentions.
+        dropout: of attention weights, branches and the feed-forward layer.
+        level: which tensor of the memory is looked at.
+        pre_norm: normalise what enters a sub-layer in place of what leaves it (Xiong et al. 2020).
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float, *, level: int = 0, pre_norm: bool = False) -> None:
+        super().__init__()
+        self.level, self.pre_norm = level, pre_norm
+        self.self_attention, self.cross = Attention(dim, heads, dropout), Attention(dim, heads, dropout)
+        self.feed = feed_forward(dim, 4 * dim, dropout)
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, memory: Memory, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
+        """New features of the new words ``(B·K, T, D)``, and the past grown by them."""
+        if self.pre_norm:
+            before, past = self.self_attention.causal(self.norm1(x), past)
+            x = x + self.drop(before)
+            x = x + self.drop(self.cross(self.norm2(x), memory[self.level]))
+            return x + self.drop(self.feed(self.norm3(x))), past
+        before, past = self.self_attention.causal(x, past)
+        x = self.norm1(x + self.drop(before))
+        x = self.norm2(x + self.drop(self.cross(x, memory[self.level])))
+        return self.norm3(x + self.drop(self.feed(x))), past

@@ -1,0 +1,62 @@
+"""The captioners of the zoo side by side: same simulated data, same small trunk, same steps, three seeds.
+
+``python -m benchmarks.captioners [MODEL ...]``: each on images alone, on maps alone and on both; then in its default
+and in its released mode, both as normalised in the papers, on images and maps. Runs go to ``runs/benchmark``.
+"""
+
+import statistics
+import sys
+from collections.abc import Sequence
+
+import changecap
+import zoo
+from benchmarks.demo import figures, run_all
+from benchmarks.report import keep
+
+STEPS = ("steps=1000", "validate_every=1000", "lr=1.5e-3")
+# beside experiment=demo, which is made for MModalCC; so that all decoders are 128 wide
+SETTINGS = {
+    "chg2cap": ("model.dim=128", "model.attention_dim=48", "model.hidden_dim=192"),
+    "mmodalcc": (),
+    "psnet": ("model.layers=3",),
+    "rsiccformer": (),
+}
+INPUTS = ("rgb", "maps", "both")
+MODES = {"default": ("model.pre_norm=false",), "released": ("model.pre_norm=false", "model.released=true")}
+
+
+def million_parameters(name: str) -> float:
+    """Of the captioner that run ``name`` trained."""
+    model = changecap.load(f"runs/benchmark/{name}-0").model
+    return sum(p.numel() for p in model.parameters()) / 1e6
+
+
+def main() -> None:
+    """Print a row per captioner and kind of input: mean over the seeds, and how far the seeds are from it."""
+    models: Sequence[str] = sys.argv[1:] or zoo.list_models()
+    asked = {
+        f"{model}-{inputs}": (f"model={model}", f"inputs={inputs}", *STEPS, *SETTINGS[model])
+        for model in models
+        for inputs in INPUTS
+    } | {
+        f"{model}-{mode}": (f"model={model}", "inputs=both", *STEPS, *SETTINGS[model], *settings)
+        for model in models
+        for mode, settings in MODES.items()
+    }
+    done = run_all(asked, ("baselines=false", "report=false"))  # the baselines are in the demo's table
+    names = list(figures(next(iter(done.values()))[0][0]["rows"][0]))
+    lines = [
+        f"experiment=demo, {' '.join(STEPS)}; mean of the seeds ± their standard deviation",
+        f"{'':24} {'M params':>9} {'CPU s':>10} " + " ".join(f"{name:>14}" for name in names),
+    ]
+    for name, runs in done.items():
+        rows = [figures(card["rows"][0]) for card, _ in runs]
+        values = {key: [row[key] for row in rows] for key in names}
+        shown = " ".join(f"{statistics.mean(v):7.3f} ±{statistics.stdev(v):5.3f}" for v in values.values())
+        took = statistics.mean(seconds for _, seconds in runs)
+        lines.append(f"{name:24} {million_parameters(name):9.2f} {took:10.0f} {shown}")
+    keep("\n".join(lines), "captioners")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What a table of the authors' names is, and the parts that the tables of several models share."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ..captioner import Memory
+
+Parts = Mapping[str, Mapping[str, Any]]  # constructor arguments of the authors' two parts
+Table = tuple[tuple[str, str | None], ...]  # pattern of the authors' key -> our key; None: dead, never used by them
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is to be known of one model's published code: names of its weights, arguments, and tensors.
+
+    ``inside`` says where intermediate tensors are: pattern of the authors' name -> path of our module, and what makes
+    the tensor of what that module returns. ``special`` gives entries that go before ``keys`` where the authors'
+    arguments are not the published ones.
+    """
+
+    keys: Table
+    arguments: Callable[[Parts, int], dict[str, Any]]
+    memory: Callable[[Memory], dict[str, Tensor]]
+    inside: Mapping[str, tuple[str, Callable[[Any], Tensor]]] = field(default_factory=dict)
+    special: Callable[[Parts, int], Table] = lambda theirs, channels: ()
+
+
+def renamed(table: Table, keys: list[str], what: str) -> dict[str, str | None]:
+    """What ``table`` makes of ``keys``, which should be of ``what``.
+
+    Raises:
+        ValueError: keys are not in the table; the message names them.
+    """
+    ours: dict[str, str | None] = {}
+    unknown = []
+    for key in keys:
+        for pattern, name in table:
+            if match := re.fullmatch(pattern, key):
+                ours[key] = None if name is None else match.expand(name)
+                break
+        else:
+            unknown.append(key)
+    if unknown:
+        raise ValueError(f"{len(unknown)} keys are not of {what}: {', '.join(unknown[:5])}")
+    return ours
+
+
+def attention(theirs: str, ours: str) -> Table:
+    """Rows for an ``nn.MultiheadAttention`` that they and we have under these names, its layer numbered in theirs."""
+    return (
+        (rf"{theirs}\.in_proj_(\w+)", rf"{ours}.project.\2"),
+        (rf"{theirs}\.out_proj\.(\w+)", rf"{ours}.out.\2"),
+    )
+
+
+def word_decoder(part: str, layer: str, cross: str, ours: str = "cross") -> Table:
+    """Rows for the word decoder that all of the authors took from one another.
+
+    Args:
+        part: prefix of its keys.
+        layer: pattern of a layer's keys behind it, its number in parentheses.
+        cross: what they call the attention to the memory that is used.
+        ours: what we call it.
+    """
+    theirs, mine = rf"{part}\.{layer}", r"words.layers.\1"
+    return (
+        (rf"{part}\.vocab_embedding\.weight", "words.embedding.weight"),
+        *attention(rf"{theirs}\.self_attn", rf"{mine}.self_attention"),
+        *attention(rf"{theirs}\.{cross}", rf"{mine}.{ours}"),
+        (rf"{theirs}\.linear1\.(\w+)", rf"{mine}.feed.0.\2"),
+        (rf"{theirs}\.linear2\.(\w+)", rf"{mine}.feed.3.\2"),
+        (rf"{theirs}\.norm([123])\.(\w+)", rf"{mine}.norm\2.\3"),
+        (rf"{part}\.position_encoding\.(pe|embedding_1D\.weight)", None),  # pe is the sinusoid, computed
+        (rf"{part}\.wdc\.(weight|bias)", r"words.head.\1"),
+    )
+
+
+def twice(decoder: int, encoder: int) -> None:
+    """Refuse a decoder that is not as wide as the two dates together.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if decoder != 2 * encoder:
+        raise ValueError(f"decoder width {decoder} is not twice the encoder's {encoder}")
+
+
+def square(encoder: Mapping[str, Any]) -> int:
+    """The side of the grid that ``encoder`` was built for.
+
+    Raises:
+        ValueError: it is not square, as the published code needs it.
+    """
+    if encoder["h"] != encoder["w"]:
+        raise ValueError(f"the published code takes square maps only, got h={encoder['h']}, w={encoder['w']}")
+    return int(encoder["h"])
+
+
+def tokens_first(x: Tensor) -> Tensor:
+    """``(B, N, ...)`` as the authors lay it out, ``(N, B, ...)``."""
+    return x.transpose(0, 1)
