@@ -215,12 +215,14 @@ def test_dates_that_are_equal_start_equal(pre_norm):
     torch.testing.assert_close(model.fusion.similarity(before, after)[:, -1], torch.ones(2, 5, 5))
 
 
-def test_half_of_the_fusion_starts_as_a_comparison():
+def test_the_fusion_starts_as_a_comparison():
     fusion = build().fusion
-    x = torch.randn(2, 12, 5, 5)
-    spread = fusion.join(fusion.similarity(x, x)).std(dim=(0, 2, 3))
-    assert spread[:8].max() < 1e-6
-    assert spread[8:].min() > 0.1
+    x, y = torch.randn(2, 2, 12, 5, 5)
+    same = fusion.join(fusion.similarity(x, x))
+    torch.testing.assert_close(same, same[:1, :, :1, :1].expand_as(same))
+    change = fusion.join(fusion.similarity(x, y)) - fusion.join(fusion.similarity(x + 1, y + 1))
+    cosine = fusion.similarity(x, y)[:, -1:] - fusion.similarity(x + 1, y + 1)[:, -1:]
+    torch.testing.assert_close(change, cosine * fusion.join.weight[:, -1], atol=1e-5, rtol=1e-5)
 
 
 def test_released_starts_as_the_authors_do():

@@ -6,10 +6,9 @@ themselves as one (hierarchical self-attention, HSA). Both dates and their cosin
 convolution and a residual block into one memory, to which a transformer decoder adds the words so far once more.
 
 Ours beside the paper: the similarity is a channel of its own, not a number added to all channels; word embeddings are
-as large as their position code; the encoder starts by treating both dates alike and half of the fusion as their
-comparison, so that the similarity means something from the first step on, and a captioner that is trained from
-nothing sees what has changed, and by the other half where. A layer that normalises its input (``pre_norm``) has the
-paper's residuals within; they are not added twice.
+as large as their position code; the encoder starts by treating both dates alike and the fusion as their comparison,
+without which a captioner that is trained from nothing on images alone learns slowly. A layer that normalises its
+input (``pre_norm``) has the paper's residuals within; they are not added twice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -234,8 +233,8 @@ class CosineFusion(nn.Module):
         self.channels = channels
 
     def compare(self) -> None:
-        """Let half of the outputs be the dates' difference at first; the others keep what both share, the place."""
-        before, after, _ = self.join.weight.data.chunk(2)[0].split([self.channels, self.channels, 1], dim=1)
+        """Let the dates' difference be seen at first: the weights after are those before, negated."""
+        before, after, _ = self.join.weight.data.split([self.channels, self.channels, 1], dim=1)
         after.copy_(-before)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
