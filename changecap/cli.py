@@ -13,10 +13,11 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -38,7 +39,8 @@ _LEAST = {  # by the last part of the key
         ("steps", "epochs", "batch", "beams", "limit", "validate_every", "workers", "min_count", "size"), 1
     ),
 }
-_OPTIONS = ("--help", "-h", "--version", "--debug")
+_SWEEP = ("-m", "--multirun")
+_OPTIONS = ("--help", "-h", "--version", "--debug", *_SWEEP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        status = _main([a for a in arguments if a != "--debug"])
+        status = _attempt(lambda: _main([a for a in arguments if a != "--debug"], debug), debug)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt as stop:
@@ -60,18 +62,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does; the interpreter flushes once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    finally:
+        logger.removeHandler(handler)
+
+
+def _attempt(run: Callable[[], int], debug: bool) -> int:
+    """The exit status of ``run``; an error is told, and is one too."""
+    try:
+        return run()
     except UserError as error:
         return _fail(f"error: {error}", 2 if isinstance(error, UsageError) else 1, debug)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return _fail(f"error: {error}", 1, debug)
     except Exception as error:
         hint = "" if debug else " (a fault of changecap's: run again with --debug, and report what it shows)"
         return _fail(f"error: {type(error).__name__}: {error}{hint}", 1, debug)
-    finally:
-        logger.removeHandler(handler)
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], debug: bool) -> int:
     if not arguments or arguments[0] in ("--help", "-h"):
         print(_overview())
         return 0
@@ -86,8 +96,25 @@ def _main(arguments: list[str]) -> int:
     if "--help" in rest or "-h" in rest:
         print(_help(name))
         return 0
-    config, given = _configure(name, rest)
+    plain = [argument for argument in rest if argument not in _SWEEP]
+    if len(plain) < len(rest):
+        return _sweep(name, plain, debug)
+    config, given = _configure(name, _split(name, rest))
     return VERBS[name].run(config, given)
+
+
+def _sweep(verb: str, arguments: Sequence[str], debug: bool) -> int:
+    """One run of ``verb`` per combination of values; all are checked before the first is run."""
+    from .sweep import combinations, run_all
+
+    given = _split(verb, arguments)
+    if verb != "train" or "resume" in given:
+        raise UsageError("-m makes several runs of train; leave it out" + " to resume one" * (verb == "train"))
+    runs = []
+    for name, combination in combinations(given):
+        config, _ = _configure(verb, combination)
+        runs.append((name, {**config, "out": str(Path(config["out"]) / name)}))
+    return run_all(runs, lambda config: _attempt(lambda: VERBS[verb].run(dict(config), set(given)), debug))
 
 
 def _fail(message: str, status: int, debug: bool) -> int:
@@ -100,15 +127,14 @@ def _fail(message: str, status: int, debug: bool) -> int:
 # From arguments to a configuration
 
 
-def _configure(verb: str, arguments: Sequence[str]) -> tuple[Config, set[str]]:
-    """The resolved configuration of ``verb`` and the keys that ``arguments`` gave.
+def _configure(verb: str, given: Mapping[str, str]) -> tuple[Config, set[str]]:
+    """The resolved configuration of ``verb`` where ``given`` keys have values as written, and those keys.
 
     Raises:
-        UsageError: an argument is no ``key=value``; a key, choice or value is wrong; a key without default is missing.
+        UsageError: a key, choice or value is wrong; a key without default is missing.
     """
     from omegaconf import OmegaConf
 
-    given = _split(verb, arguments)
     groups = _groups(verb)
     choices = {}
     for group in groups.keys() & given:
@@ -132,7 +158,11 @@ def _configure(verb: str, arguments: Sequence[str]) -> tuple[Config, set[str]]:
 
 
 def _split(verb: str, arguments: Sequence[str]) -> dict[str, str]:
-    """Arguments as key and value, both as they were written."""
+    """Arguments as key and value, both as they were written.
+
+    Raises:
+        UsageError: one is no ``key=value``, or a key is given twice.
+    """
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -332,6 +362,7 @@ def _overview() -> str:
         "changecap VERB --help    its keys and their defaults",
         "changecap --version      the version",
         "--debug                  with any verb: show the traceback of an error",
+        "-m                       with train: a run for each of the values between commas, all in folders below out",
     ]
     return "\n".join(lines)
 

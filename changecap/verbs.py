@@ -255,7 +255,11 @@ def _form(config: Config, *known: str) -> str:
 
 VERBS = {
     "train": Verb(
-        ("changecap train experiment=demo", "changecap train data=second_cc data.root=SECOND-CC-AUG model.dropout=0.2"),
+        (
+            "changecap train experiment=demo",
+            "changecap train -m experiment=demo inputs=rgb,both seed=0,1,2",
+            "changecap train data=second_cc data.root=SECOND-CC-AUG model.dropout=0.2",
+        ),
         _train,
     ),
     "evaluate": Verb(
