@@ -253,6 +253,12 @@ def test_the_fusion_starts_as_a_comparison_by_default_alone():
             assert torch.equal(after, -before) is not released
 
 
+def test_position_tables_start_as_large_as_the_features_by_default_and_small_when_released():
+    tables = [torch.cat([p.flatten() for p in build(image_size=256, released=r).position.parameters()]) for r in (0, 1)]
+    assert tables[0].std() > 0.8
+    assert tables[1].abs().max() <= (6 / (14 + 4)) ** 0.5  # Xavier's bound
+
+
 def test_released_drops_words_at_a_tenth_and_the_default_as_everything_else():
     assert build(dropout=0.3).words.embedding_dropout.p == 0.3
     assert build(dropout=0.3, released=True).words.embedding_dropout.p == 0.1

@@ -4,9 +4,10 @@ IEEE TGRS 2022, doi 10.1109/TGRS.2022.3218921. One backbone sees both dates. In 
 each date asks the signed difference of the two, and the layers are stacked: the next difference is that of what the
 last layer gave. The layers' outputs are fused level by level into one memory, at which a transformer decoder looks.
 
-Ours beside the paper: the fusion starts as a comparison of the dates, without which a captioner that is trained from
-nothing hardly learns where the change is; word embeddings start as large as the position code and drop with everything
-else; land-cover maps, where wanted, are added to the images' features.
+Ours beside the paper: the fusion starts as a comparison of the dates and the position tables as large as the features,
+not ten times smaller, without which a captioner that is trained from nothing learns late where the change is; word
+embeddings start as large as the position code and drop with everything else; land-cover maps, where wanted, are added
+to the images' features.
 """
 
 from collections.abc import Mapping
@@ -40,8 +41,9 @@ class RSICCformer(Captioner):
         pre_norm: normalise what enters a sub-layer, not what leaves it as in the paper; it learns in fewer steps
             (Xiong et al. 2020).
         released: as the authors' code runs, which their weights depend on (numbers of the quirk list in brackets):
-            the grid is pooled to 14 x 14, and of position tables made for more the first rows are taken [4]; word
-            embeddings are not scaled and drop at 0.1 [7].
+            maps of other widths than the four known enter unprojected, see ``project`` [2]; the grid is pooled to
+            14 x 14, and of position tables made for more the first rows are taken [4]; word embeddings are not scaled
+            and drop at 0.1 [7]. Frozen blocks keep their BatchNorm statistics all the same, unlike [1].
 
     Raises:
         ValueError: ``layers`` is below 1, arguments contradict each other, or the backbone's are wrong.
@@ -82,7 +84,7 @@ class RSICCformer(Captioner):
         self.layers = nn.ModuleList(CrossBlock(dim, heads, dropout, pre_norm) for _ in range(layers))
         fusions = [Fusion(2 * dim) for _ in range(layers)]
         self.fusions = nn.ModuleList(fusions)
-        for part in (self.projection, self.position, self.layers, self.fusions):
+        for part in (self.projection, self.layers, self.fusions, *([self.position] if released else [])):
             for p in part.parameters():
                 if p.ndim > 1:
                     nn.init.xavier_uniform_(p)
