@@ -93,7 +93,6 @@ def test_a_broken_image_is_an_error_that_stops_nothing(tmp_path, content):
     assert health.splits["train"]["sizes"] == {"32 x 24": 2}
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
 def test_images_that_training_would_refuse_are_unreadable_for_the_same_reason(tmp_path):
     write(tmp_path, *(entry(f"{name}.png") for name in ("cmyk", "deep", "gif", "jpeg")))
     folder, plain = tmp_path / "images/train/A", Image.fromarray(noise(99))
@@ -110,6 +109,7 @@ def test_images_that_training_would_refuse_are_unreadable_for_the_same_reason(tm
     assert "is an animation" in told["gif"]
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
 def test_files_that_may_not_be_read_are_errors(tmp_path):
     write(tmp_path, entry("a.png"))
     (tmp_path / "images/train/A/a.png").chmod(0)

@@ -190,7 +190,7 @@ def test_parts_that_do_not_fit_are_refused():
         published.arguments("rsiccformer", wide, 24)
     oblong = authors()
     oblong["change_encoder"]["w"] = 15
-    with pytest.raises(ValueError, match="h=14 rows and w=15 columns"):
+    with pytest.raises(ValueError, match="square maps only, got h=14, w=15"):
         published.arguments("rsiccformer", oblong, 24)
     with pytest.raises(ValueError, match="maps of dim=8 channels, the backbone's have 20"):
         zoo.create_model("rsiccformer", **published.arguments("rsiccformer", authors(), 20))
