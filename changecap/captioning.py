@@ -1,6 +1,7 @@
 """Captions of many pairs of files: batched, resumable, and one broken file does not stop the rest."""
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -20,6 +21,7 @@ from . import figure
 from .captioner import Caption, Captioner
 from .data import folder
 from .errors import DataError, UserError
+from .jsonfile import read_lines
 from .metrics import write_whole
 
 COLUMNS = ("id", "text", "log_probability", "changed", "words", "error")
@@ -108,7 +110,8 @@ def caption_files(
     """Caption ``jobs`` and yield one row of :data:`COLUMNS` for each, in their order; broken ones have an ``error``.
 
     What is done is kept in ``out`` + ``.part`` as it comes, so that a second call goes on where the first was stopped;
-    ``out`` itself is written whole at the end. Pairs that failed are tried again.
+    ``out`` itself is written whole at the end. Pairs that failed are tried again, and so are those that were captioned
+    by another checkpoint, from other files or with other arguments.
 
     Args:
         captioner: says the sentences.
@@ -126,13 +129,15 @@ def caption_files(
         DataError: results or figures cannot be written.
     """
     part = None if out is None else out.with_name(f"{out.name}.part")
-    done = {} if part is None else _done(part)
+    made_by = (captioner.config.get("sha256"), beams, raster, figures)
+    keys = {job.id: _key(made_by, job) for job in jobs}
+    done = {} if part is None else _done(part, keys)
     rows = []
     if out is not None and out.is_dir():
         raise DataError(f"{out} is a folder; give out= as a file")
     if part is not None:
         with writing(part):
-            write_whole(part, "".join(map(_line, done.values())))
+            write_whole(part, "".join(_kept(keys, done)))
     bar = tqdm(total=len(jobs), desc="captioning", unit="pair", disable=not progress)
     with ThreadPoolExecutor(workers) as pool, bar:
         for first in range(0, len(jobs), batch):
@@ -142,7 +147,7 @@ def caption_files(
             fresh = {row["id"]: row for row in _caption(captioner, new, read, beams, figures)}
             if part is not None:
                 with writing(part), part.open("a", encoding="utf-8") as file:
-                    file.writelines(map(_line, fresh.values()))
+                    file.writelines(_kept(keys, fresh))
             for job in some:
                 rows.append(done.get(job.id) or fresh[job.id])
                 yield rows[-1]
@@ -220,15 +225,24 @@ def _as_file_name(name: str) -> str:
     return re.sub(r"[%/\\\x00-\x1f]", lambda found: f"%{ord(found[0]):02X}", name)
 
 
-def _done(part: Path) -> dict[str, dict[str, Any]]:
-    """Rows that a call before this one finished; a line torn by a crash is left out."""
+def _key(made_by: tuple[Any, ...], job: Job) -> str:
+    """What the caption of ``job`` depends on, in short."""
+    depends = json.dumps([*made_by, job.a, job.b, job.sem_a, job.sem_b], default=str)
+    return hashlib.sha256(depends.encode()).hexdigest()[:16]
+
+
+def _kept(keys: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Lines of the file that a stopped call leaves."""
+    return (_line({"key": keys[name], "row": row}) for name, row in rows.items())
+
+
+def _done(part: Path, keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Rows that a call like this one finished before it; a line torn by a crash is left out."""
     rows = {}
-    if part.is_file():
-        for line in part.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError, KeyError, TypeError):
-                row = json.loads(line)
-                if row["error"] is None:
-                    rows[row["id"]] = row
+    for line in read_lines(part) if part.is_file() else ():
+        with suppress(KeyError, TypeError):
+            if keys.get(line["row"]["id"]) == line["key"] and line["row"]["error"] is None:
+                rows[line["row"]["id"]] = line["row"]
     return rows
 
 
