@@ -194,7 +194,8 @@ def test_it_is_one_graph_without_breaks(name, pair, words):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # most of it is the C++ compiler's
+@pytest.mark.compiler
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch by torch
 def test_compiled_it_says_the_same(name, words):
