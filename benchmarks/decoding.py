@@ -11,6 +11,7 @@ import zoo
 from benchmarks.plain_beam import plain_beam
 from benchmarks.report import keep, matmul_rate, read_rate
 from changecap.decode import search
+from changecap.decoding import Decoding
 
 PAIRS, PLAIN_PAIRS, VOCAB, WIDTH, TOKENS, WORDS = 64, 6, 500, 1024, 196, 11
 HEADS, START, END, PAD = 8, 2, 3, 0
@@ -33,7 +34,7 @@ def end_at(model: zoo.Captioner, memory: zoo.Memory, beams: int) -> float:
     some = tuple(m[:16] for m in memory)
     for _ in range(10):
         bias[END] = (low + high) / 2
-        found = search(model, some, start=START, end=END, beams=beams, max_words=3 * WORDS)
+        found = search(model, some, Decoding(beams=beams, max_length=3 * WORDS + 1), start=START, end=END)
         mean = sum(len(f.best().log_probabilities) for f in found) / len(found)
         low, high = (low, bias[END].item()) if mean < WORDS else (bias[END].item(), high)
     return mean
@@ -56,7 +57,7 @@ def main() -> None:
         ours, took = None, float("inf")
         for _ in range(3):
             start = time.perf_counter()
-            ours = search(model, memory, start=START, end=END, beams=beams, max_words=51)
+            ours = search(model, memory, Decoding(beams=beams, max_length=52), start=START, end=END)
             took = min(took, time.perf_counter() - start)
         start = time.perf_counter()
         plain = plain_beam(model, some, start=START, end=END, pad=PAD, beams=beams)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from preprocess import Pair
@@ -22,7 +23,7 @@ from .data import folder
 from .errors import DataError, UserError
 from .metrics import write_whole
 
-COLUMNS = ("id", "text", "log_probability", "changed", "words", "error")
+COLUMNS = ("id", "text", "log_probability", "changed", "words", "others", "error")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def caption_files(
     *,
     form: str = "text",
     beams: int = 3,
+    decode: Mapping[str, Any] | None = None,
+    generator: torch.Generator | None = None,
     batch: int = 16,
     workers: int = 2,
     figures: Path | None = None,
@@ -116,6 +119,8 @@ def caption_files(
         out: the file of results; ``None``: nothing is kept.
         form: of ``out``: ``"text"`` (name, tab, sentence), ``"json"`` (a JSON object per line) or ``"csv"``.
         beams: width of the beam.
+        decode: other settings of the search, see :meth:`Captioner.decoding`.
+        generator: what words are drawn with, where ``decode`` says ``do_sample``.
         batch: pairs that are captioned together.
         workers: threads that read files.
         figures: folder for one figure per pair, named by its id; what separates folders becomes ``%2F``.
@@ -124,7 +129,10 @@ def caption_files(
 
     Raises:
         DataError: results or figures cannot be written.
+        ConfigError: the search cannot be done so, see :meth:`Captioner.decoding`.
     """
+    captioner.decoding(beams, decode)  # what cannot be done shows before any file is read or written
+    options = {"beams": beams, "decode": decode, "generator": generator}
     part = None if out is None else out.with_name(f"{out.name}.part")
     done = {} if part is None else _done(part)
     rows = []
@@ -139,7 +147,7 @@ def caption_files(
             some = jobs[first : first + batch]
             new = [job for job in some if job.id not in done]
             read = list(pool.map(lambda job: _read(captioner, job, **raster), new))
-            fresh = {row["id"]: row for row in _caption(captioner, new, read, beams, figures)}
+            fresh = {row["id"]: row for row in _caption(captioner, new, read, figures, **options)}
             if part is not None:
                 with writing(part), part.open("a", encoding="utf-8") as file:
                     file.writelines(map(_line, fresh.values()))
@@ -176,7 +184,8 @@ def formatted(rows: Iterable[Mapping[str, Any]], form: str) -> str:
     table.writeheader()
     for row in rows:
         words = " ".join(f"{w['word']}:{w['probability']:.3f}" for w in row["words"] or ())
-        table.writerow({**row, "words": words})
+        others = " | ".join(other["text"] for other in row.get("others") or ())
+        table.writerow({**row, "words": words, "others": others})
     return file.getvalue()
 
 
@@ -184,7 +193,8 @@ def row_of(name: str, caption: Caption) -> dict[str, Any]:
     """The result for the pair ``name``."""
     probabilities = map(math.exp, caption.log_probabilities)  # one more than words: the end of the sentence
     words = [{"word": w, "probability": p} for w, p in zip(caption.words, probabilities, strict=False)]
-    values = (name, caption.text, caption.score, caption.changed, words, None)
+    others = [{"text": other.text, "log_probability": other.score} for other in caption.others]
+    values = (name, caption.text, caption.score, caption.changed, words, others, None)
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -199,10 +209,10 @@ def _read(captioner: Captioner, job: Job, **raster: Any) -> Pair | str:
 
 
 def _caption(
-    captioner: Captioner, jobs: Sequence[Job], read: Sequence[Pair | str], beams: int, figures: Path | None
+    captioner: Captioner, jobs: Sequence[Job], read: Sequence[Pair | str], figures: Path | None, **options: Any
 ) -> Iterator[dict[str, Any]]:
     good = [pair for pair in read if isinstance(pair, Pair)]
-    captions = iter(captioner.caption(Pair.stack(good), beams=beams, attend=figures is not None) if good else [])
+    captions = iter(captioner.caption(Pair.stack(good), attend=figures is not None, **options) if good else [])
     for job, pair in zip(jobs, read, strict=True):
         if isinstance(pair, str):
             yield dict.fromkeys(COLUMNS) | {"id": job.id, "error": pair}

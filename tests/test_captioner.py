@@ -11,7 +11,7 @@ import zoo
 from changecap import captioner as module
 from changecap.captioner import Captioner
 from changecap.data.palette import to_rgb
-from changecap.decode import Hypothesis
+from changecap.decode import Found, Hypothesis
 from changecap.errors import CheckpointError, DataError
 from changecap.vocabulary import Vocabulary
 
@@ -108,9 +108,9 @@ def test_a_list_is_one_batch_and_says_what_its_pairs_say_alone(captioner, monkey
     alone = [captioner(*pair) for pair in pairs]
     searches, real = [], module.search
 
-    def count(model, memory, **options):
+    def count(model, memory, decoding, **options):
         searches.append(len(memory[0]))
-        return real(model, memory, **options)
+        return real(model, memory, decoding, **options)
 
     monkeypatch.setattr(module, "search", count)
     together = captioner(*(list(column) for column in zip(*pairs, strict=True)))
@@ -151,12 +151,9 @@ def test_a_caption_knows_its_words_and_how_sure_it_is(captioner):
     ("text", "changed"), [("there is no difference", False), ("a house appears beside the road", True)]
 )
 def test_a_caption_says_whether_anything_changed(captioner, monkeypatch, text, changed):
-    class Found:
-        def best(self):
-            ids = tuple(WORDS.encode(text))
-            return Hypothesis(ids, -1.0, (-0.1,) * (len(ids) - 1), True)
-
-    monkeypatch.setattr(module, "search", lambda *_, **__: [Found()])
+    ids = tuple(WORDS.encode(text))
+    found = Found([Hypothesis(ids, -1.0, (-0.1,) * (len(ids) - 1), True)])
+    monkeypatch.setattr(module, "search", lambda *_, **__: [found])
     caption = captioner(*draw(1))
     assert (caption.text, caption.changed) == (text, changed)
 

@@ -4,6 +4,7 @@ import torch
 import zoo
 from benchmarks.plain_beam import plain_beam
 from changecap.decode import search
+from changecap.decoding import Decoding
 
 START, END = 2, 1
 
@@ -34,6 +35,11 @@ class Table(zoo.Captioner):
         return self.encode(None, None)
 
 
+def find(model, memory=None, generator=None, **settings):
+    memory = memory or model.memory()
+    return search(model, memory, Decoding(**settings), start=START, end=END, generator=generator)
+
+
 def score_of(model, pair, ids):
     total = 0.0
     for t in range(1, len(ids)):
@@ -43,7 +49,7 @@ def score_of(model, pair, ids):
 
 def test_one_beam_is_greedy():
     model = Table(pairs=6, vocab=9)
-    for pair, found in enumerate(search(model, model.memory(), start=START, end=END, beams=1, max_words=12)):
+    for pair, found in enumerate(find(model, beams=1, max_length=13)):
         ids = [START]
         while len(ids) <= 12 and (len(ids) == 1 or ids[-1] != END):
             ids.append(int(model.logits[pair, ids[max(len(ids) - 2, 0)], ids[-1]].argmax()))
@@ -54,7 +60,7 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_sentences():
     model, words = Table(pairs=8, vocab=3, seed=5), 6
     model.logits[..., START] = -1e9  # no sentence starts twice
     everything = [(START, *[0] * n, END) for n in range(words)]
-    found = search(model, model.memory(), start=START, end=END, beams=3, max_words=words)
+    found = find(model, beams=3, max_length=words + 1)
     best = [max((score_of(model, p, ids), ids) for ids in everything)[1] for p in range(8)]
     assert [f.best().ids for f in found] == best
     assert len(set(best)) > 1
@@ -63,7 +69,7 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_sentences():
 @pytest.mark.parametrize("beams", [1, 2, 4])
 def test_the_loop_finds_what_the_plain_loop_finds(beams):
     model = Table(pairs=7, vocab=12, seed=3)
-    ours = search(model, model.memory(), start=START, end=END, beams=beams, max_words=20)
+    ours = find(model, beams=beams, max_length=21)
     plain = plain_beam(model, model.memory(), start=START, end=END, pad=0, beams=beams, max_words=20)
     for mine, theirs in zip(ours, plain, strict=True):
         assert {h.ids for h in mine.finished} == {tuple(ids) for ids, _ in theirs}
@@ -73,15 +79,15 @@ def test_the_loop_finds_what_the_plain_loop_finds(beams):
 
 def test_a_batch_gives_what_its_pairs_give_one_by_one():
     model = Table(pairs=5, vocab=10, seed=8)
-    together = search(model, model.memory(), start=START, end=END, beams=3, max_words=15)
+    together = find(model, beams=3, max_length=16)
     for i, found in enumerate(together):
-        alone = search(model, (model.memory()[0][i : i + 1],), start=START, end=END, beams=3, max_words=15)[0]
+        alone = find(model, memory=(model.memory()[0][i : i + 1],), beams=3, max_length=16)[0]
         assert [h.ids for h in alone.finished] == [h.ids for h in found.finished]
 
 
 def test_each_word_is_decoded_once_and_finished_pairs_leave():
     model = Table(pairs=6, vocab=9)
-    search(model, model.memory(), start=START, end=END, beams=2, max_words=12)
+    find(model, beams=2, max_length=13)
     assert {shape[1] for shape in model.calls} == {1}
     rows = [shape[0] for shape in model.calls]
     assert rows[-1] < max(rows)
@@ -89,7 +95,7 @@ def test_each_word_is_decoded_once_and_finished_pairs_leave():
 
 def test_word_log_probabilities_sum_to_the_score():
     model = Table(pairs=3, vocab=9)
-    for pair, found in enumerate(search(model, model.memory(), start=START, end=END, beams=3, max_words=12)):
+    for pair, found in enumerate(find(model, beams=3, max_length=13)):
         for h in found.finished:
             assert len(h.log_probabilities) == len(h.ids) - 1
             assert h.score == pytest.approx(sum(h.log_probabilities))
@@ -99,7 +105,7 @@ def test_word_log_probabilities_sum_to_the_score():
 def test_a_sentence_that_never_ends_is_kept_as_unfinished():
     model = Table(pairs=2, vocab=6)
     model.logits[..., END] = -1e9
-    for found in search(model, model.memory(), start=START, end=END, beams=2, max_words=5):
+    for found in find(model, beams=2, max_length=6):
         assert not found.finished
         assert len(found.best().ids) == 6
         assert not found.best().finished
@@ -107,7 +113,7 @@ def test_a_sentence_that_never_ends_is_kept_as_unfinished():
 
 def test_a_length_penalty_prefers_the_longer_sentence():
     model = Table(pairs=20, vocab=8, seed=2)
-    found = search(model, model.memory(), start=START, end=END, beams=4, max_words=20)
+    found = find(model, beams=4, max_length=21)
     plain, long = ([len(f.best(penalty).ids) for f in found] for penalty in (0.0, 1.0))
     assert all(x <= y for x, y in zip(plain, long, strict=True))
     assert sum(plain) < sum(long)
@@ -116,13 +122,13 @@ def test_a_length_penalty_prefers_the_longer_sentence():
 def test_a_beam_wider_than_the_vocabulary_is_refused():
     model = Table(pairs=1, vocab=4)
     with pytest.raises(ValueError, match="beam of 5 is wider than the vocabulary of 4"):
-        search(model, model.memory(), start=START, end=END, beams=5)
+        find(model, beams=5)
 
 
 def test_beams_below_one_are_refused():
     model = Table(pairs=1, vocab=4)
     with pytest.raises(ValueError, match="beams=0"):
-        search(model, model.memory(), start=START, end=END, beams=0)
+        find(model, beams=0)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -135,6 +141,6 @@ def test_every_captioner_decodes_as_the_plain_loop_does(beams):
             p.data += 0.15 * torch.randn_like(p)
         a, b, sem_a, sem_b = torch.randn(4, 3, 12, 5, 5)
         memory = model.encode(a, b, sem_a, sem_b)
-        ours = search(model, memory, start=START, end=END, beams=beams, max_words=51)
+        ours = find(model, memory=memory, beams=beams, max_length=52)
         plain = plain_beam(model, memory, start=START, end=END, pad=0, beams=beams)
         assert [{h.ids for h in f.finished} for f in ours] == [{tuple(ids) for ids, _ in p} for p in plain]
