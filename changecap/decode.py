@@ -129,8 +129,7 @@ def search(
         ids, log_probabilities = _rows(ids[keep], order), _rows(log_probabilities[keep], order)
         scores = scores[keep].gather(2, order)
     else:
-        whole = _already(ids, decoding).all(-1) & scores.isfinite()
-        for b, g, k in whole.nonzero().tolist():
+        for b, g, k in scores.isfinite().nonzero().tolist():
             hypothesis = _hypothesis(ids[b, g, k], log_probabilities[b, g, k], finished=False)
             found[int(pairs[b])].unfinished.append(hypothesis)
     for i, one in enumerate(found):
@@ -240,6 +239,8 @@ def _best_in_turn(total: Tensor, live: Tensor, width: int, ids: Tensor, decoding
     already = _already(ids, decoding)  # (B, G, K, words)
     words_said = already.sum(3, keepdim=True).repeat(1, 1, 1, total.shape[3])
     words_said[..., forced] += ~already
+    room = decoding.max_length - ids.shape[3] - 1
+    total = total.masked_fill(words_said + room < len(forced), -torch.inf)
     counts = range(len(forced), -1, -1)
     best = [total.masked_fill(words_said != n, -torch.inf).flatten(2).topk(width) for n in counts]
     scores, choice = (torch.stack(part, dim=3).flatten(2) for part in zip(*best, strict=True))

@@ -2,6 +2,7 @@ import itertools
 import math
 from collections import Counter
 
+import hypothesis
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +15,7 @@ from changecap.decoding import Decoding
 from changecap.errors import ConfigError
 
 START, END = 2, 1
+FEW = hypothesis.settings(deadline=None, derandomize=True, max_examples=40)
 SEARCHES = [
     {},
     {"beams": 4},
@@ -210,6 +212,7 @@ def sentences(words, most):
     return [(START, *said, END) for n in range(most + 1) for said in itertools.product(words, repeat=n)]
 
 
+@FEW
 @given(seed=st.integers(0, 10**6), penalty=st.floats(-1, 2))
 def test_a_beam_that_holds_all_sentences_of_three_words_ranks_them_as_brute_force_does(seed, penalty):
     model, words = Table(pairs=2, vocab=34, seed=seed), (0, 4)  # and the end; the others are forbidden
@@ -221,6 +224,7 @@ def test_a_beam_that_holds_all_sentences_of_three_words_ranks_them_as_brute_forc
         assert [worth[h.ids] for h in ranked] == pytest.approx(sorted(worth.values(), reverse=True), abs=1e-4)
 
 
+@FEW
 @given(seed=st.integers(0, 10**6))
 def test_with_a_forced_word_it_is_the_best_of_those_that_hold_it(seed):
     model, words = Table(pairs=2, vocab=60, seed=seed), (0, 4)
@@ -234,6 +238,7 @@ def test_with_a_forced_word_it_is_the_best_of_those_that_hold_it(seed):
 # What is promised of every sentence
 
 
+@FEW
 @given(
     seed=st.integers(0, 10**6),
     beams=st.integers(1, 5),
@@ -267,6 +272,7 @@ def test_lengths_runs_and_bad_words_hold(seed, beams, sample, shortest, longest,
         assert len(runs) == len(set(runs))
 
 
+@FEW
 @given(
     seed=st.integers(0, 10**6),
     forced=st.lists(st.sampled_from([0, 3, 4, 5, 6]), min_size=1, max_size=3, unique=True),
@@ -280,6 +286,12 @@ def test_forced_words_are_said(seed, forced, more, room, size):
     settings = {"beams": len(forced) + more, "max_length": len(forced) + room, "no_repeat_ngram_size": size}
     for found in find(model, force_words=tuple(forced), **settings):
         assert all(set(forced) <= set(h.ids) for h in found.ranked())
+
+
+def test_forced_words_leave_as_many_sentences_as_the_beam_is_wide():
+    model = Table(pairs=12, vocab=9, seed=1)
+    model.logits[..., [3, 4]] -= 4
+    assert {len(f.ranked()) for f in find(model, beams=4, max_length=14, force_words=(3, 4))} == {4}
 
 
 def test_words_that_are_said_anyway_need_no_force():
