@@ -52,6 +52,7 @@ def _evaluate(config: Config, given: set[str]) -> int:
 
     checkpoint = best_of(Path(config["checkpoint"]))
     captioner = load_captioner(checkpoint, _device(config))
+    captioner.decoding(config["beams"], config["decode"])  # what cannot be done shows before data are read
     data = _data_of(config.get("data") or {}, captioner.config.get("data") or {}, given)
     ensure(data)
     said = arguments(data) | ({} if "data.size" in given else {"size": captioner.size})

@@ -344,6 +344,11 @@ def test_a_slip_in_the_data_folder_of_an_evaluation_simulates_nothing(run, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_evaluation_that_cannot_search_so_says_it_before_reading_data(run, tmp_path, capsys):
+    said = fails(capsys, ["evaluate", f"checkpoint={run}", f"data.root={tmp_path / 'none'}", "decode.top_k=5"], 1)
+    assert "top_k change how words are drawn" in said
+
+
 def test_data_simulated_otherwise_are_refused(run, capsys):
     said = fails(capsys, ["evaluate", f"checkpoint={run}", "data.synth.seed=9"], 1)
     assert "'seed': 9" in said
