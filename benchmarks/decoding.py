@@ -20,6 +20,7 @@ from changecap.decode import Found, search
 from changecap.decoding import Decoding
 
 VOCAB, WORDS, PLAIN_PAIRS = 500, 11, 6
+PACE = 2.0  # by how much the end's logit rises with each word
 START, END, PAD = 2, 3, 0
 BATCH, ENCODED, SIZE = 32, 8, 256  # pairs decoded and encoded at a time, pixels
 PAIRS, WIDTH, TOKENS, HEADS, THREADS = 64, 1024, 196, 8, 2  # of the table of limits
@@ -46,12 +47,19 @@ def build(name: str, **arguments: Any) -> zoo.Captioner:
     model = zoo.create_model(name, vocab=VOCAB, released=True, **arguments).eval()
     for p in model.get_submodule("words.head").parameters():
         p.data *= 3
+    model.get_submodule("words").register_forward_hook(_pace)
     return model
 
 
+def _pace(decoder: torch.nn.Module, inputs: Any, output: tuple[torch.Tensor, zoo.State]) -> None:
+    """Let the end become likelier from word to word: random weights say it at once, or never."""
+    logits, state = output
+    logits[..., END] += PACE * torch.arange(state.length - logits.shape[1], state.length)
+
+
 def end_at(model: zoo.Captioner, memory: zoo.Memory, beams: int) -> None:
-    """Raise or lower the end's bias until sentences have about :data:`WORDS` words."""
-    bias, low, high = model.get_parameter("words.head.bias").data, -20.0, 20.0
+    """Raise or lower the end's bias until sentences have about :data:`WORDS` words, the end counted."""
+    bias, low, high = model.get_parameter("words.head.bias").data, -60.0, 60.0
     some = tuple(m[:16] for m in memory)
     for _ in range(10):
         bias[END] = (low + high) / 2
