@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,13 @@ from . import checkpoint, geo
 from .data.dataset import read_image, read_map
 from .data.palette import to_classes
 from .decode import Hypothesis, search
-from .errors import DataError
+from .decoding import Decoding
+from .errors import ConfigError, DataError
 from .facts import CLASSES
 from .nochange import says_no_change
 from .vocabulary import Vocabulary
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
-
-
-MAX_WORDS = 60  # of a caption, its end counted; a captioner built for fewer says fewer
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Caption:
     ``score`` is the sum of the natural logarithms of its words' probabilities, the end of the sentence included;
     ``log_probabilities`` has one entry per word and one for the end. ``changed`` is false where the sentence is one
     of the data sets' no-change sentences. ``attention`` ``(words, h, w)``, where it was asked for, says where on the
-    images each word was looked for; each map sums to 1.
+    images each word was looked for; each map sums to 1. ``others`` are the next best sentences, where more than one
+    was asked for.
     """
 
     text: str
@@ -45,6 +45,7 @@ class Caption:
     log_probabilities: tuple[float, ...]
     changed: bool
     attention: np.ndarray | None = None
+    others: tuple["Caption", ...] = ()
 
 
 class Captioner:
@@ -83,6 +84,8 @@ class Captioner:
         sem_b: Picture | Sequence[Picture] | None = None,
         *,
         beams: int = 3,
+        decode: Mapping[str, Any] | None = None,
+        generator: torch.Generator | None = None,
         **raster: Any,
     ) -> Caption | list[Caption]:
         """Caption one pair, or lists of pairs in one batch.
@@ -95,6 +98,8 @@ class Captioner:
                 the captioner's ``inputs`` is ``"rgb"``, which does not look at maps.
             sem_b: map after.
             beams: width of the beam; 1 is greedy.
+            decode: other settings of the search, see :meth:`decoding`.
+            generator: what words are drawn with, where ``decode`` says ``do_sample``.
             raster: how GeoTIFFs are read (``window``, ``bands``, ``scale``), see :func:`changecap.geo.read_pair`; what
                 is not said is as in training.
 
@@ -104,6 +109,7 @@ class Captioner:
         Raises:
             DataError: an image cannot be read or is all black, sizes differ, a map is missing, the lists are of unequal
                 length, or ``raster`` is given for what is no GeoTIFF.
+            ConfigError: the search cannot be done so, see :meth:`decoding`.
         """
         pictures = (a, b, sem_a, sem_b)
         listed = [x for x in pictures if isinstance(x, list | tuple)]
@@ -113,25 +119,75 @@ class Captioner:
         if lengths != [count] * 4:
             raise DataError(f"a, b and the maps must be lists of one length, got {', '.join(map(str, lengths))}")
         pairs = [self.read(*row, **raster) for row in zip(*columns, strict=True)]
-        captions = self.caption(Pair.stack(pairs), beams=beams) if pairs else []
+        captions = self.caption(Pair.stack(pairs), beams, decode=decode, generator=generator) if pairs else []
         return captions if listed else captions[0]
 
     @torch.no_grad()
-    def caption(self, pair: Pair, beams: int = 1, attend: bool = False) -> list[Caption]:
-        """Caption a batched ``pair`` (images ``(B, 3, H, W)``, maps ``(B, H, W)``), one answer per row.
+    def caption(
+        self,
+        pair: Pair,
+        beams: int = 1,
+        attend: bool = False,
+        decode: Mapping[str, Any] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[Caption]:
+        """Caption a batched ``pair``, one answer per row.
 
-        ``attend``: tell for each word where it was looked for.
+        Args:
+            pair: images ``(B, 3, H, W)``, maps ``(B, H, W)``.
+            beams: width of the beam; 1 is greedy.
+            attend: tell for each word of the best sentence where it was looked for.
+            decode: other settings of the search, see :meth:`decoding`.
+            generator: what words are drawn with, where ``decode`` says ``do_sample``.
+
+        Raises:
+            ConfigError: the search cannot be done so, see :meth:`decoding`.
         """
+        decoding = self.decoding(beams, decode)
         device = next(self.model.parameters()).device
         a, b, sem_a, sem_b = pair.to(device).float()
         memory = self.model.encode(a, b, *(() if self.inputs == "rgb" else (sem_a, sem_b)))
         ids = {"start": self.vocabulary.start, "end": self.vocabulary.end}
-        longest = min(MAX_WORDS, self.model.max_words - 1)
-        best = [f.best() for f in search(self.model, memory, **ids, beams=beams, max_words=longest)]
-        captions = [self._caption(hypothesis) for hypothesis in best]
+        found = search(self.model, memory, decoding, **ids, generator=generator)
+        ranked = [one.ranked(decoding.length_penalty)[: decoding.num_return_sequences] for one in found]
+        captions = [replace(self._caption(best), others=tuple(map(self._caption, rest))) for best, *rest in ranked]
         if not attend:
             return captions
+        best = [first for first, *_ in ranked]
         return [replace(c, attention=x) for c, x in zip(captions, self._attend(best, memory), strict=True)]
+
+    def decoding(self, beams: int = 1, settings: Mapping[str, Any] | None = None) -> Decoding:
+        """How to search with this captioner's vocabulary.
+
+        Args:
+            beams: width of the beam; 1 is greedy.
+            settings: the other arguments of :class:`changecap.decoding.Decoding`, forced and bad words as words.
+
+        Raises:
+            ConfigError: a setting is unknown, out of range or contradicts another; the beam is wider than the
+                vocabulary, a word is not in it, or sentences may become longer than the model can say.
+        """
+        given, longest = dict(settings or {}), self.model.max_words
+        known = [field.name for field in fields(Decoding) if field.name != "beams"]
+        if unknown := [name for name in given if name not in known]:
+            raise ConfigError(f"decode knows no {unknown[0]!r}; it knows {', '.join(known)}")
+        given |= {name: self._ids(name, given[name]) for name in ("force_words", "bad_words") if name in given}
+        decoding = Decoding(beams, **{"max_length": min(Decoding.max_length, longest), **given})
+        if decoding.max_length > longest:
+            raise ConfigError(f"max_length={decoding.max_length}, but this captioner says at most {longest} words")
+        decoding.check(len(self.vocabulary), self.vocabulary.start, self.vocabulary.end)
+        return decoding
+
+    def _ids(self, name: str, words: Sequence[str]) -> tuple[int, ...]:
+        """Ids of the ``words`` of setting ``name``."""
+        if isinstance(words, str):
+            raise ConfigError(f"{name} must be a list of words, got {words!r}")
+        for word in words:
+            if word not in self.vocabulary.words:
+                near = get_close_matches(str(word), self.vocabulary.words, n=1)
+                hint = f", did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"{name}: {word!r} is not one of the {len(self.vocabulary)} words it knows{hint}")
+        return tuple(map(self.vocabulary.words.index, words))
 
     def save(self, folder: str | Path) -> None:
         """Write model, vocabulary and configuration to ``folder``, for :func:`changecap.load`."""

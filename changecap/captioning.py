@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from preprocess import Pair
@@ -24,7 +25,7 @@ from .errors import DataError, UserError
 from .jsonfile import read_lines
 from .metrics import write_whole
 
-COLUMNS = ("id", "text", "log_probability", "changed", "words", "error")
+COLUMNS = ("id", "text", "log_probability", "changed", "words", "others", "error")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def caption_files(
     *,
     form: str = "text",
     beams: int = 3,
+    decode: Mapping[str, Any] | None = None,
+    generator: torch.Generator | None = None,
     batch: int = 16,
     workers: int = 2,
     figures: Path | None = None,
@@ -119,6 +122,8 @@ def caption_files(
         out: the file of results; ``None``: nothing is kept.
         form: of ``out``: ``"text"`` (name, tab, sentence), ``"json"`` (a JSON object per line) or ``"csv"``.
         beams: width of the beam.
+        decode: other settings of the search, see :meth:`Captioner.decoding`.
+        generator: what words are drawn with, where ``decode`` says ``do_sample``.
         batch: pairs that are captioned together.
         workers: threads that read files.
         figures: folder for one figure per pair, named by its id; what separates folders becomes ``%2F``.
@@ -127,7 +132,10 @@ def caption_files(
 
     Raises:
         DataError: results or figures cannot be written.
+        ConfigError: the search cannot be done so, see :meth:`Captioner.decoding`.
     """
+    captioner.decoding(beams, decode)  # what cannot be done shows before any file is read or written
+    options = {"beams": beams, "decode": decode, "generator": generator}
     part = None if out is None else out.with_name(f"{out.name}.part")
     made_by = (captioner.config.get("sha256"), beams, raster, figures)
     keys = {job.id: _key(made_by, job) for job in jobs}
@@ -144,7 +152,7 @@ def caption_files(
             some = jobs[first : first + batch]
             new = [job for job in some if job.id not in done]
             read = list(pool.map(lambda job: _read(captioner, job, **raster), new))
-            fresh = {row["id"]: row for row in _caption(captioner, new, read, beams, figures)}
+            fresh = {row["id"]: row for row in _caption(captioner, new, read, figures, **options)}
             if part is not None:
                 with writing(part), part.open("a", encoding="utf-8") as file:
                     file.writelines(_kept(keys, fresh))
@@ -181,7 +189,8 @@ def formatted(rows: Iterable[Mapping[str, Any]], form: str) -> str:
     table.writeheader()
     for row in rows:
         words = " ".join(f"{w['word']}:{w['probability']:.3f}" for w in row["words"] or ())
-        table.writerow({**row, "words": words})
+        others = " | ".join(other["text"] for other in row.get("others") or ())
+        table.writerow({**row, "words": words, "others": others})
     return file.getvalue()
 
 
@@ -189,7 +198,8 @@ def row_of(name: str, caption: Caption) -> dict[str, Any]:
     """The result for the pair ``name``."""
     probabilities = map(math.exp, caption.log_probabilities)  # one more than words: the end of the sentence
     words = [{"word": w, "probability": p} for w, p in zip(caption.words, probabilities, strict=False)]
-    values = (name, caption.text, caption.score, caption.changed, words, None)
+    others = [{"text": other.text, "log_probability": other.score} for other in caption.others]
+    values = (name, caption.text, caption.score, caption.changed, words, others, None)
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -204,10 +214,10 @@ def _read(captioner: Captioner, job: Job, **raster: Any) -> Pair | str:
 
 
 def _caption(
-    captioner: Captioner, jobs: Sequence[Job], read: Sequence[Pair | str], beams: int, figures: Path | None
+    captioner: Captioner, jobs: Sequence[Job], read: Sequence[Pair | str], figures: Path | None, **options: Any
 ) -> Iterator[dict[str, Any]]:
     good = [pair for pair in read if isinstance(pair, Pair)]
-    captions = iter(captioner.caption(Pair.stack(good), beams=beams, attend=figures is not None) if good else [])
+    captions = iter(captioner.caption(Pair.stack(good), attend=figures is not None, **options) if good else [])
     for job, pair in zip(jobs, read, strict=True):
         if isinstance(pair, str):
             yield dict.fromkeys(COLUMNS) | {"id": job.id, "error": pair}

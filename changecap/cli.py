@@ -21,6 +21,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from .decoding import Decoding
 from .errors import UsageError, UserError
 from .verbs import VERBS, Config
 
@@ -32,7 +33,7 @@ _NULLABLE: dict[str, type] = {
     **dict.fromkeys(("bands", "scale", "data.scale"), str),
     **dict.fromkeys(("steps", "validate_every", "limit", "val", "test", "workers"), int),
 }
-_ELSEWHERE = ("self", "vocab", "inputs", "backbone", "image_size", "in_chans", "channels")  # set by other keys
+_ELSEWHERE = ("self", "vocab", "inputs", "backbone", "image_size", "in_chans", "channels", "beams")  # set by other keys
 _LEAST = {  # by the last part of the key
     "seed": 0,
     **dict.fromkeys(
@@ -228,6 +229,9 @@ def _kinds(config: Config, groups: Mapping[str, str | None]) -> dict[str, _Kind]
 
         kinds |= _signature(Backbone, "backbone")
         kinds["backbone.weights"] = _Kind(frozenset({str}))
+    if "decode" in config:
+        del kinds["decode"]  # an empty mapping, below which any key would do
+        kinds |= _signature(Decoding, "decode")
     if "model" in config:
         import zoo
 
@@ -385,10 +389,16 @@ def _help(verb: str) -> str:
         import zoo
 
         for option in _options("model"):
-            parameters = inspect.signature(zoo.model_class(option)).parameters.values()
-            taken = [f"{p.name}={json.dumps(p.default)}" for p in parameters if p.name not in _ELSEWHERE]
-            lines += ["", f"model={option} takes model.KEY=VALUE for: {', '.join(taken)}"]
+            lines += ["", f"model={option} takes model.KEY=VALUE for: {_taken(zoo.model_class(option))}"]
+    if "decode" in _read(verb):
+        lines += ["", f"The search takes decode.KEY=VALUE for: {_taken(Decoding)}"]
     return "\n".join(lines)
+
+
+def _taken(cls: type) -> str:
+    """What the constructor of ``cls`` takes, with its defaults."""
+    parameters = inspect.signature(cls).parameters.values()
+    return ", ".join(f"{p.name}={json.dumps(p.default)}" for p in parameters if p.name not in _ELSEWHERE)
 
 
 def _described(text: str, prefix: str = "") -> list[tuple[str, str, str]]:

@@ -21,6 +21,8 @@ from .metrics.facts import fact_scores
 from .nochange import says_no_change
 
 if TYPE_CHECKING:
+    import torch
+
     from .captioner import Caption, Captioner
 
 _LABELS = {
@@ -51,6 +53,8 @@ def evaluate(
     out: Path,
     *,
     beams: int = 1,
+    decode: Mapping[str, Any] | None = None,
+    generator: "torch.Generator | None" = None,
     batch: int = 100,
     baselines: bool = True,
     limit: int | None = None,
@@ -67,6 +71,8 @@ def evaluate(
         train: Where the baselines take their captions from; may be None without baselines.
         out: Folder of the results; files of an earlier evaluation are replaced one by one, each whole.
         beams: Width of the beam search, 1 is greedy.
+        decode: Other settings of the search, see `Captioner.decoding`.
+        generator: What words are drawn with, where `decode` says `do_sample`.
         batch: Pairs captioned at a time.
         baselines: Whether the degenerate baselines are scored too.
         limit: Only the first so many pairs.
@@ -82,6 +88,7 @@ def evaluate(
 
     Raises:
         DataError: No pair, no captions, or the maps that the model or a baseline needs are absent.
+        ConfigError: The search cannot be done so, see `Captioner.decoding`.
         ValueError: ``limit`` or ``batch`` below 1, or baselines without training pairs.
     """
     if batch < 1 or (limit is not None and limit < 1):
@@ -93,7 +100,8 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written shows before the work, not after
 
     start = perf_counter()
-    captions = _captions(captioner, dataset, examples, beams, batch, progress)
+    options = {"beams": beams, "decode": decode, "generator": generator}
+    captions = _captions(captioner, dataset, examples, batch, progress, **options)
     seconds = perf_counter() - start
     hypotheses = {example.id: caption.text for example, caption in zip(examples, captions, strict=True)}
     references = {example.id: example.captions for example in examples}
@@ -111,6 +119,7 @@ def evaluate(
         "changed": sum(changed.values()),
         "inputs": inputs,
         "beams": beams,
+        "decode": dict(decode or {}),
         "captions_per_second": round(len(examples) / seconds, 1),
         "notes": [
             *([_MAPS_NOTE] if maps and maps_are == "true" else []),
@@ -132,7 +141,7 @@ def print_card(card: dict) -> str:
     """The score card as text, at most 100 columns wide."""
     lines = [
         f"{card['split']} split: {card['pairs']} pairs, {card['changed']} changed",
-        f"inputs: {card['inputs']}; beams: {card['beams']}; {card['captions_per_second']} captions/s",
+        f"inputs: {card['inputs']}; {show.searched(card)}; {card['captions_per_second']} captions/s",
         "",
         f"{'':16}{_over('all pairs', 6)}{_over('change', 3)}{_over('no change', 3)}",
         _line("", ["BLEU-1", "-2", "-3", "-4", "ROUGE", "CIDEr", *["BLEU-4", "CIDEr", "CIDEr*"] * 2]),
@@ -187,7 +196,7 @@ def _check(captioner: "Captioner", dataset: PairDataset, examples: list[Example]
 
 
 def _captions(
-    captioner: "Captioner", dataset: PairDataset, examples: list[Example], beams: int, batch: int, progress: bool
+    captioner: "Captioner", dataset: PairDataset, examples: list[Example], batch: int, progress: bool, **options: Any
 ) -> "list[Caption]":
     captions: list[Caption] = []
     with tqdm(total=len(examples), desc=f"captioning {dataset.split}", unit="pair", disable=not progress) as bar:
@@ -195,7 +204,7 @@ def _captions(
             pairs = dataset.batch(range(start, min(start + batch, len(examples))))
             if captioner.inputs == "rgb":
                 pairs = pairs._replace(sem_a=None, sem_b=None)  # what the table says is what went in
-            captions += captioner.caption(pairs, beams=beams)
+            captions += captioner.caption(pairs, **options)
             bar.update(len(captions) - start)
     return captions
 

@@ -22,6 +22,7 @@ from zoo import published
 from zoo.layers.attention import Attention
 
 from .decode import Found, search
+from .decoding import Decoding
 from .errors import DataError
 from .jsonfile import read_json
 
@@ -133,8 +134,8 @@ def _decoding(
     with torch.no_grad():
         bias[special["end"]] -= lower
         picked = tuple(m[rows] for m in memory)
-        beams = rule.get("beams", 1)
-        found = search(model, picked, **_ends(special), beams=beams, max_words=rule["max_steps"])
+        decoding = Decoding(beams=rule.get("beams", 1), max_length=rule["max_steps"] + 1)
+        found = search(model, picked, decoding, start=special["start"], end=special["end"])
         bias.copy_(before)
     wrong, score_gap, finished_wrong = [], 0.0, []
     for row, ours, theirs in zip(rows, found, rule["results"], strict=True):
@@ -246,10 +247,6 @@ def _relative(what: str, ours: float, theirs: float, tolerance: float) -> Check:
 def _output_bias(model: zoo.Captioner) -> Tensor:
     """The bias of the layer that scores words, which the fixtures lower to make sentences longer."""
     return model.get_parameter("words.head.bias")
-
-
-def _ends(special: dict[str, int]) -> dict[str, int]:
-    return {"start": special["start"], "end": special["end"]}
 
 
 def _need(file: str, tensors: dict[str, Tensor], names: tuple[str, ...]) -> None:

@@ -67,7 +67,7 @@ def report(
     body = (
         f"<header><h1>What changed, and what the model said</h1>"
         f"<p>{escape(card['split'])} split: {card['pairs']:,} pairs, {card['changed']:,} changed. "
-        f"Beams: {card['beams']}. <b>Went in: {escape(card['inputs'])}.</b></p></header>"
+        f"{escape(searched(card))}. <b>Went in: {escape(card['inputs'])}.</b></p></header>"
         f"{_tiles(card)}{_tables(card)}{_curves(history or [])}{galleries}"
     )
     write_whole(path, _PAGE.replace("{body}", body))
@@ -103,6 +103,11 @@ _TILES = (
 
 
 _CURVES = ((None, "loss", "training loss"), ("validation", "CIDEr", "validation CIDEr"))
+
+
+def searched(card: Mapping[str, Any]) -> str:
+    """How the sentences of ``card`` were searched for, in words."""
+    return "; ".join(f"{name}: {value}" for name, value in {"beams": card["beams"], **card["decode"]}.items())
 
 
 def _value(row: dict, part: str | None, key: str) -> float | None:

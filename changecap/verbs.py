@@ -52,6 +52,7 @@ def _evaluate(config: Config, given: set[str]) -> int:
 
     checkpoint = best_of(Path(config["checkpoint"]))
     captioner = load_captioner(checkpoint, _device(config))
+    captioner.decoding(config["beams"], config["decode"])  # what cannot be done shows before data are read
     data = _data_of(config.get("data") or {}, captioner.config.get("data") or {}, given)
     ensure(data)
     said = arguments(data) | ({} if "data.size" in given else {"size": captioner.size})
@@ -71,7 +72,8 @@ def _evaluate(config: Config, given: set[str]) -> int:
         out,
         maps_are=config["maps"],
         history=_history(run / "metrics.jsonl"),
-        **{key: config[key] for key in ("beams", "batch", "baselines", "limit", "report")},
+        **_search(config),
+        **{key: config[key] for key in ("batch", "baselines", "limit", "report")},
     )
     print(print_card(card))
     print(f"report: {out / 'report.html'}" if config["report"] else f"results: {out}")
@@ -103,8 +105,8 @@ def _caption(config: Config, given: set[str]) -> int:
         captioner.need_maps(files["sem_a"], files["sem_b"])
         jobs = jobs_of_folders(**files)
     else:
-        return _caption_pair(captioner, files, out, form, figures, config["beams"], raster)
-    options = {key: config[key] for key in ("beams", "batch", "workers")} | raster
+        return _caption_pair(captioner, files, out, form, figures, _search(config), raster)
+    options = {key: config[key] for key in ("batch", "workers")} | _search(config) | raster
     return _caption_files(captioner, jobs, out, form, figures=figures, **options)
 
 
@@ -114,7 +116,7 @@ def _caption_pair(
     out: Path | None,
     form: str,
     figure: Path | None,
-    beams: int,
+    search: Mapping[str, Any],
     raster: Mapping[str, Any],
 ) -> int:
     from preprocess import Pair
@@ -124,7 +126,7 @@ def _caption_pair(
     from .metrics import write_whole
 
     pair = captioner.read(*files.values(), **raster)
-    caption = captioner.caption(Pair.stack([pair]), beams=beams, attend=figure is not None)[0]
+    caption = captioner.caption(Pair.stack([pair]), attend=figure is not None, **search)[0]
     if figure is not None:
         with writing(figure):
             draw(figure, pair, caption)
@@ -165,7 +167,8 @@ def _caption_files(captioner: "Captioner", jobs: Sequence["Job"], out: Path | No
 def _sentence(text: str, row: Mapping[str, Any]) -> str:
     flag = "changed" if row["changed"] else "unchanged"
     words = "  ".join(f"{w['word']} {w['probability']:.2f}" for w in row["words"])
-    return f"{text}\nlog-probability {row['log_probability']:.2f} · {flag}\nwords: {words}\n"
+    others = "".join(f"or: {other['text']}  {other['log_probability']:.2f}\n" for other in row["others"])
+    return f"{text}\nlog-probability {row['log_probability']:.2f} · {flag}\nwords: {words}\n{others}"
 
 
 def _score(config: Config, given: set[str]) -> int:
@@ -230,6 +233,14 @@ def _history(path: Path) -> list[Config] | None:
     return list(read_lines(path)) if path.is_file() else None
 
 
+def _search(config: Config) -> Config:
+    """How sentences are searched for, as the captioner takes it."""
+    import torch
+
+    generator = torch.Generator().manual_seed(config["seed"])
+    return {"beams": config["beams"], "decode": config["decode"], "generator": generator}
+
+
 def _device(config: Config) -> str:
     from .settings import device_of
 
@@ -271,6 +282,7 @@ VERBS = {
             "changecap caption checkpoint=runs/demo a=before.png b=after.png sem_a=map_a.png sem_b=map_b.png",
             "changecap caption checkpoint=runs/rgb a=before/ b=after/ out=captions.csv format=csv",
             "changecap caption checkpoint=runs/rgb a=before.tif b=after.tif window=9000,4000,256,256 figure=where.png",
+            "changecap caption checkpoint=runs/rgb a=before.png b=after.png beams=5 decode.num_return_sequences=3",
         ),
         _caption,
     ),

@@ -11,8 +11,8 @@ import zoo
 from changecap import captioner as module
 from changecap.captioner import Captioner
 from changecap.data.palette import to_rgb
-from changecap.decode import Hypothesis
-from changecap.errors import CheckpointError, DataError
+from changecap.decode import Found, Hypothesis
+from changecap.errors import CheckpointError, ConfigError, DataError
 from changecap.vocabulary import Vocabulary
 
 SIZE = 32
@@ -108,9 +108,9 @@ def test_a_list_is_one_batch_and_says_what_its_pairs_say_alone(captioner, monkey
     alone = [captioner(*pair) for pair in pairs]
     searches, real = [], module.search
 
-    def count(model, memory, **options):
+    def count(model, memory, decoding, **options):
         searches.append(len(memory[0]))
-        return real(model, memory, **options)
+        return real(model, memory, decoding, **options)
 
     monkeypatch.setattr(module, "search", count)
     together = captioner(*(list(column) for column in zip(*pairs, strict=True)))
@@ -151,12 +151,9 @@ def test_a_caption_knows_its_words_and_how_sure_it_is(captioner):
     ("text", "changed"), [("there is no difference", False), ("a house appears beside the road", True)]
 )
 def test_a_caption_says_whether_anything_changed(captioner, monkeypatch, text, changed):
-    class Found:
-        def best(self):
-            ids = tuple(WORDS.encode(text))
-            return Hypothesis(ids, -1.0, (-0.1,) * (len(ids) - 1), True)
-
-    monkeypatch.setattr(module, "search", lambda *_, **__: [Found()])
+    ids = tuple(WORDS.encode(text))
+    found = Found([Hypothesis(ids, -1.0, (-0.1,) * (len(ids) - 1), True)])
+    monkeypatch.setattr(module, "search", lambda *_, **__: [found])
     caption = captioner(*draw(1))
     assert (caption.text, caption.changed) == (text, changed)
 
@@ -240,3 +237,54 @@ def test_changecap_answers_before_torch_is_there():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'changecap' has no attribute 'lode'"):
         _ = changecap.lode
+
+
+# How sentences are searched for
+
+
+def test_n_best_sentences_come_with_the_best(captioner):
+    caption = captioner(*draw(1), beams=4, decode={"num_return_sequences": 3})
+    assert len(caption.others) == 2
+    assert captioner(*draw(1), beams=4).score == caption.score >= caption.others[0].score >= caption.others[1].score
+    assert len({caption.text, *(other.text for other in caption.others)}) == 3
+
+
+def test_forced_words_are_said_and_bad_words_are_not(captioner):
+    said = captioner(*draw(1), decode={"force_words": ["beside", "house"]})
+    assert {"beside", "house"} <= set(said.words)
+    plain = captioner(*draw(1))
+    other = captioner(*draw(1), decode={"bad_words": [plain.words[0]]})
+    assert plain.words[0] not in other.words
+
+
+def test_a_length_penalty_ranks_by_mean_log_probability(captioner):
+    settings = {"num_return_sequences": 4, "length_penalty": 1.0}
+    caption = captioner(*draw(1), beams=4, decode=settings)
+    means = [c.score / len(c.log_probabilities) for c in (caption, *caption.others)]
+    assert means == sorted(means, reverse=True)
+
+
+def test_drawn_captions_are_those_of_the_seed(captioner):
+    def drawn(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return captioner(*draw(1), beams=1, decode={"do_sample": True, "temperature": 2.0}, generator=generator).text
+
+    assert drawn(1) == drawn(1)
+    assert len({drawn(seed) for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("beams", "decode", "message"),
+    [
+        (len(WORDS) + 1, {}, f"a beam of {len(WORDS) + 1} is wider than the vocabulary of {len(WORDS)} words"),
+        (3, {"force_words": ["huose"]}, f"force_words: 'huose' is not one of the {len(WORDS)} .*did you mean 'house'"),
+        (3, {"bad_words": ["<end>"]}, "bad_words: a sentence must be able to end"),
+        (3, {"force_words": "road"}, "force_words must be a list of words, got 'road'"),
+        (3, {"lenght_penalty": 1.0}, "decode knows no 'lenght_penalty'; it knows .*length_penalty"),
+        (3, {"max_length": 500}, "max_length=500, but this captioner says at most 128 words"),
+        (3, {"top_k": 5}, "give do_sample=true"),
+    ],
+)
+def test_a_search_that_cannot_be_done_is_refused(captioner, beams, decode, message):
+    with pytest.raises(ConfigError, match=message):
+        captioner(*draw(1), beams=beams, decode=decode)

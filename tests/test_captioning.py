@@ -240,6 +240,15 @@ def test_each_form_says_the_same(rgb, folders):
     assert table[0]["words"].split()[0] == f"{rows[0]['words'][0]['word']}:{rows[0]['words'][0]['probability']:.3f}"
 
 
+def test_each_form_has_the_other_sentences_that_were_asked_for(rgb, folders):
+    rows = rows_of(rgb, jobs_of_folders(*folders), beams=4, decode={"num_return_sequences": 3})
+    assert all(
+        len(row["others"]) == 2 and row["log_probability"] >= row["others"][0]["log_probability"] for row in rows
+    )
+    table = list(csv.DictReader(io.StringIO(formatted(rows, "csv"))))
+    assert [row["others"].split(" | ") for row in table] == [[o["text"] for o in row["others"]] for row in rows]
+
+
 def test_attention_is_a_share_for_each_word(rgb, folders):
     pair = rgb.read(*(folder / "pair 0.png" for folder in folders))
     caption = rgb.caption(pair.unsqueeze(), beams=3, attend=True)[0]
@@ -279,6 +288,25 @@ def test_one_pair_with_its_figure(tmp_path, capsys):
     assert "words: " in capsys.readouterr().out
     with Image.open(tmp_path / "where.png") as image:
         assert image.width > 1200
+
+
+def test_n_best_sentences_of_one_pair(saved, folders, capsys):
+    pair = [f"{key}={folder / 'pair 0.png'}" for key, folder in zip("ab", folders, strict=True)]
+    call = ["caption", f"checkpoint={saved}", *pair, "decode.num_return_sequences=3"]
+    assert main([*call, "format=json"]) == 0
+    others = json.loads(capsys.readouterr().out)["others"]
+    assert main(call) == 0
+    *_, second, third = capsys.readouterr().out.splitlines()
+    assert [second, third] == [f"or: {other['text']}  {other['log_probability']:.2f}" for other in others]
+
+
+def test_drawn_words_are_those_of_the_seed(saved, folders, capsys):
+    def drawn(seed):
+        call = ["caption", f"checkpoint={saved}", *(f"{key}={x}" for key, x in zip("ab", folders, strict=True))]
+        assert main([*call, "beams=1", "decode.do_sample=true", "decode.temperature=2", f"seed={seed}"]) == 0
+        return capsys.readouterr().out
+
+    assert drawn(0) == drawn(0) != drawn(1)
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -317,10 +317,23 @@ def test_a_run_is_evaluated_by_its_folder_alone(run, capsys):
 def test_an_evaluation_takes_another_split_folder_and_size(run, tmp_path, capsys):
     arguments = ["split=val", f"out={tmp_path}", "limit=2", "baselines=false", "report=false", "maps=predicted"]
     data = ["data=second_cc", f"data.root={run.parent / 'data'}", "data.size=48", "data.pack=true"]
-    assert main(["evaluate", f"checkpoint={run / 'last'}", "device=cpu", "beams=2", *arguments, *data]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                f"checkpoint={run / 'last'}",
+                "device=cpu",
+                "beams=2",
+                "decode.length_penalty=1",
+                *arguments,
+                *data,
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert said.startswith("val split: 2 pairs")
-    assert "rgb + maps (predicted maps); beams: 2" in said
+    assert "rgb + maps (predicted maps); beams: 2; length_penalty: 1.0; " in said
     assert sorted(p.name for p in tmp_path.iterdir()) == ["card.json", "hypotheses.json", "references.json"]
     assert [p.name[:7] for p in (run.parent / "data" / ".changecap").iterdir()] == ["val-48-"]
 
@@ -329,6 +342,11 @@ def test_a_slip_in_the_data_folder_of_an_evaluation_simulates_nothing(run, tmp_p
     said = fails(capsys, ["evaluate", f"checkpoint={run}", f"data.root={tmp_path / 'datta'}"], 1)
     assert "set data.root" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluation_that_cannot_search_so_says_it_before_reading_data(run, tmp_path, capsys):
+    said = fails(capsys, ["evaluate", f"checkpoint={run}", f"data.root={tmp_path / 'none'}", "decode.top_k=5"], 1)
+    assert "top_k change how words are drawn" in said
 
 
 def test_data_simulated_otherwise_are_refused(run, capsys):

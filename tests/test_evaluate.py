@@ -28,7 +28,7 @@ class Fake:
     def __init__(self, sentences, inputs="both"):
         self.sentences, self.inputs, self.seen = sentences, inputs, []
 
-    def caption(self, pair, beams=1):
+    def caption(self, pair, beams=1, decode=None, generator=None):
         self.seen.append((pair, beams))
         return [Caption(self.sentences[int(a[0, 0, 0])]) for a in pair.a]
 

@@ -39,6 +39,7 @@ def card():
         "changed": 2,
         "inputs": EVIL,
         "beams": 1,
+        "decode": {},
         "captions_per_second": 10.0,
         "notes": [EVIL],
         "rows": [row("model", facts), row("constant")],

@@ -8,6 +8,7 @@ import torch
 
 import zoo
 from changecap.decode import search
+from changecap.decoding import Decoding
 
 SIZE, VOCAB = 48, 30
 MODES = [{}, {"released": True}, {"pre_norm": True}]
@@ -177,7 +178,7 @@ def test_a_pair_with_itself_is_captioned_the_same_twice_and_beside_another_pair(
     def captions(*images):
         with torch.no_grad():
             memory = model.encode(*images)
-        return [found.best() for found in search(model, memory, start=1, end=2, beams=2, max_words=8)]
+        return [found.best() for found in search(model, memory, Decoding(beams=2, max_length=9), start=1, end=2)]
 
     (once,), (twice,), (batched, _) = captions(*same), captions(*same), captions(*beside)
     assert once == twice
