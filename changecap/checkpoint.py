@@ -104,7 +104,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
     try:
         vocabulary = Vocabulary.load(words)
         state = _tensors(weights)
-        with _shapes_only():
+        with shapes_only():
             model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
         model.load_state_dict(state, assign=True)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -160,7 +160,7 @@ def best_of(path: Path) -> Path:
 
 
 @contextmanager
-def _shapes_only() -> Iterator[None]:
+def shapes_only() -> Iterator[None]:
     """Within, parameters of what this thread builds have a shape and no memory; buffers are computed as ever."""
     here = get_ident()
 
@@ -198,14 +198,15 @@ def _verified(folder: Path, config: Mapping[str, Any], kind: str) -> Path:
     path = folder / entry["file"]
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: a checkpoint is a whole folder, copy all of it")
-    if (found := _hash_file(path)) != entry["sha256"]:
+    if (found := hash_file(path)) != entry["sha256"]:
         raise CheckpointError(
             f"{path} is damaged: SHA-256 {found[:12]}…, recorded {entry['sha256'][:12]}…; copy it anew"
         )
     return path
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of the file at ``path``, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

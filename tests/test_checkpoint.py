@@ -240,7 +240,7 @@ def test_a_vocabulary_of_another_size_than_the_weights_is_named(folder):
     path = file_of(folder, "vocabulary")
     path.write_text(json.dumps([*WORDS.words, "extra"]))
     files = json.loads((folder / "config.json").read_text())["files"]
-    files["vocabulary"]["sha256"] = checkpoint._hash_file(path)
+    files["vocabulary"]["sha256"] = checkpoint.hash_file(path)
     rewrite(folder, files=files)
     count = len(WORDS)
     with pytest.raises(CheckpointError, match=f"vocabulary has {count + 1} words, the weights were made for {count}"):
