@@ -124,7 +124,7 @@ def read_words(path: Path) -> dict[str, int]:
         raise DataError(f"{path} is not a map of words: expected a JSON object of word: id")
     if sorted(content.values()) != list(range(len(content))):
         raise DataError(f"the ids in {path} must be all from 0 to {len(content) - 1}, each once")
-    ids: dict[str, int] = {_SAME.get(word, word): i for word, i in content.items()}
+    ids: dict[str, int] = {_SAME.get(str(word), str(word)): i for word, i in content.items()}
     if missing := [word for word in SPECIAL if word not in ids]:
         raise DataError(f"{path} lacks {', '.join(missing)}, which every published model has")
     if len(ids) != len(content):
