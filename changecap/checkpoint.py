@@ -12,16 +12,15 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -31,7 +30,21 @@ from .errors import CheckpointError
 from .jsonfile import read_json
 from .vocabulary import Vocabulary
 
+Bytes = bytes | memoryview
+
 FORMAT = 1
+_DTYPES = {  # as safetensors calls them
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 _OURS = re.compile(r"(model|vocabulary|training)-[0-9a-f]{16}\.(safetensors|json|pt)(\.new)?|config\.json\.new")
 
 
@@ -56,23 +69,24 @@ def save(
         CheckpointError: the disk is full or refuses; what was there before is untouched.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    parts = {
-        "weights": ("model-{}.safetensors", save_tensors(weights)),
-        "vocabulary": ("vocabulary-{}.json", json.dumps(vocabulary.words, ensure_ascii=False, indent=0).encode()),
+    words = json.dumps(vocabulary.words, ensure_ascii=False, indent=0).encode()
+    parts: dict[str, tuple[str, list[Bytes]]] = {
+        "weights": ("model-{}.safetensors", _safetensors(weights)),
+        "vocabulary": ("vocabulary-{}.json", [words]),
     }
     if training is not None:
         buffer = io.BytesIO()
         torch.save(dict(training), buffer)
-        parts["training"] = ("training-{}.pt", buffer.getvalue())
+        parts["training"] = ("training-{}.pt", [buffer.getbuffer()])
     files = {}
-    contents = {}  # file name -> bytes
+    contents: dict[str, list[Bytes]] = {}  # file name -> its bytes, in pieces
     for kind, (pattern, content) in parts.items():
-        digest = hashlib.sha256(content).hexdigest()
+        digest = _hash(content)
         name = pattern.format(digest[:16])
         files[kind], contents[name] = {"file": name, "sha256": digest}, content
     described = {**config, "format": FORMAT, "files": files}
     text = json.dumps({**described, "sha256": _hash_json(described)}, indent=1)
-    contents["config.json"] = text.encode()  # comes last
+    contents["config.json"] = [text.encode()]  # comes last
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -215,9 +229,32 @@ def _hash_json(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write ``content`` and force it to the disk, so that a renamed file is never an empty one."""
+def _hash(content: Iterable[Bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in content:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _safetensors(weights: Mapping[str, Tensor]) -> list[Bytes]:
+    """The safetensors file of contiguous ``weights`` in pieces, the tensors' own memory among them.
+
+    The library's own ``save`` holds all weights two more times.
+    """
+    ordered = sorted(weights.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))  # keeps numbers aligned
+    header, end = {}, 0
+    for name, tensor in ordered:
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    tensors = [memoryview(cast(Any, tensor.reshape(-1).view(torch.uint8).numpy())) for _, tensor in ordered]
+    return [len(head).to_bytes(8, "little"), head, *tensors]
+
+
+def _write(path: Path, content: Iterable[Bytes]) -> None:
+    """Write the pieces of ``content`` and force them to the disk, so that a renamed file is never an empty one."""
     with path.open("wb") as file:
-        file.write(content)
+        file.writelines(content)
         file.flush()
         os.fsync(file.fileno())
