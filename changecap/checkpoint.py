@@ -55,6 +55,7 @@ def save(
     config: Mapping[str, Any],
     *,
     training: Mapping[str, Any] | None = None,
+    plain: bool = False,
 ) -> None:
     """Write a checkpoint into ``folder``, or replace the one that is there; files of others stay.
 
@@ -64,6 +65,8 @@ def save(
         vocabulary: of the words the model says.
         config: plain JSON values; ``config["model"]`` holds the name and keyword arguments that build the model.
         training: optimiser, counters and generators, tensors and plain values only.
+        plain: call the files ``model.safetensors`` and ``vocabulary.json``, as the hub expects them. They take the
+            place of older ones of that name; where that breaks off, the folder is told to be damaged.
 
     Raises:
         CheckpointError: the disk is full or refuses; what was there before is untouched.
@@ -82,7 +85,7 @@ def save(
     contents: dict[str, list[Bytes]] = {}  # file name -> its bytes, in pieces
     for kind, (pattern, content) in parts.items():
         digest = _hash(content)
-        name = pattern.format(digest[:16])
+        name = pattern.replace("-{}", "") if plain else pattern.format(digest[:16])
         files[kind], contents[name] = {"file": name, "sha256": digest}, content
     described = {**config, "format": FORMAT, "files": files}
     text = json.dumps({**described, "sha256": _hash_json(described)}, indent=1)

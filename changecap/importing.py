@@ -30,6 +30,7 @@ POOL = 14  # side of the grid that their maps are pooled to
 HEADS = 8  # of the published models, where a file does not say
 WORDS = ("words.embedding.weight", "words.head.weight", "words.head.bias")  # of which each word has a row
 _HEADS = ("num_heads", "n_heads", "n_head", "nhead", "heads")
+_WRONG = (ValueError, IndexError, ArithmeticError)  # what comes of shapes that are of something else
 _SAME = {"<NULL>": "<pad>", "<UNK>": "<unk>", "<START>": "<start>", "<END>": "<end>"}
 
 
@@ -73,22 +74,23 @@ def import_checkpoint(
         try:
             parts, left = _parts(model, file.content)
             plan = _plan(model, parts, given or {})
-        except ValueError as error:
-            raise CheckpointError(
-                f"{source} is not a published {model}: {error}{_hint(model, file.content)}"
-            ) from error
+        except _WRONG as error:
+            said = f"{source} is not a published {model}: {error}{_hint(model, file.content)}"
+            raise CheckpointError(said) from error
         if len(ids) != plan.arguments["vocab"]:
             raise DataError(
                 f"{words} has {len(ids)} words, the weights in {source} were made for {plan.arguments['vocab']}; "
                 "give the map of words that they were trained with"
             )
-        if sum(t.bytes for part in plan.used.values() for t in part.values()) > source.stat().st_size:
+        used = plan.used
+        if sum(t.bytes for part in used.values() for t in part.values()) > source.stat().st_size:
             raise CheckpointError(f"{source}: refused weights that are larger than the file: they share their storage")
-        weights = {path: {key: file.read(t) for key, t in part.items()} for path, part in plan.used.items()}
-    try:
-        captioner = _build(model, plan, weights)
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{source} does not fill a {model}: {shorten(str(error), 400)}") from error
+        try:  # on paper first: shapes that do not go together could ask for any amount of memory
+            with torch.device("meta"):
+                _build(model, plan, {p: {k: torch.empty(t.shape) for k, t in part.items()} for p, part in used.items()})
+        except (RuntimeError, *_WRONG) as error:
+            raise CheckpointError(f"{source} does not fill a {model}: {shorten(str(error), 400)}") from error
+        captioner = _build(model, plan, {p: {k: file.read(t) for k, t in part.items()} for p, part in used.items()})
     for name in WORDS:
         rows = captioner.get_parameter(name)
         rows.data = rows.data[order]
@@ -188,7 +190,7 @@ def _plan(model: str, parts: Mapping[str, Part], given: Mapping[str, int]) -> _P
     if backbones := [_backbone(trunks[part], parts[part].numbers) for part in trunks]:
         if len(trunks) < len(known.trunks) or any(other != backbones[0] for other in backbones):
             raise ValueError(f"its image encoders must be {len(known.trunks)} of one kind, got {backbones}")
-        with checkpoint.shapes_only():
+        with torch.device("meta"):
             channels = Backbone(**backbones[0]).channels
     else:
         assumed.append(f"no image encoder in the file: it takes feature maps of {channels} channels, not images")
@@ -248,7 +250,8 @@ def _build(model: str, plan: _Plan, weights: Mapping[str, dict[str, Tensor]]) ->
         if path:
             trunk = captioner.get_submodule(path)
             assert isinstance(trunk, Backbone)
-            plan.dead.extend(f"{path}.{key}" for key in trunk.load_trunk(part))  # behind the cut
+            behind = trunk.load_trunk(part)
+            plan.dead.extend(name for key in behind if (name := f"{path}.{key}") not in plan.dead)
     trunks = tuple(f"{path}." for path in weights if path)
     missing, unexpected = captioner.load_state_dict(weights[""], strict=False, assign=True)
     missing = [key for key in missing if not key.startswith(trunks)]
@@ -261,7 +264,7 @@ def _hint(model: str, content: Any) -> str:
     """Which other model ``content`` is of, as the end of a sentence; nothing if of none."""
     for other in zoo.list_models():
         if other != model:
-            with suppress(ValueError):
+            with suppress(*_WRONG):
                 _plan(other, _parts(other, content)[0], {})
                 return f"; it is a {other}: give model={other}"
     return ""

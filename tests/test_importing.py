@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from published_files import write
+from published_files import resnet, write
 from safetensors.torch import load_file
 from torch import nn
 
@@ -17,7 +17,9 @@ from changecap.cli import main
 from changecap.errors import CheckpointError, ConfigError, DataError
 from changecap.importing import import_checkpoint, read_words, summary
 from changecap.parity import parity, table
+from changecap.unpickle import open_torch
 from changecap.vocabulary import SPECIAL
+from zoo.chg2cap import LEVIR_CC
 from zoo.published import rename
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -210,3 +212,53 @@ def test_the_command_line_imports_and_compares(tmp_path, capsys):
     assert "agrees with the authors' code" in capsys.readouterr().out
     assert main(["parity", f"fixture={fixture_of('psnet')}", f"checkpoint={out}"]) == 1
     assert "holds a chg2cap with other ids than the fixture's psnet" in capsys.readouterr().err
+
+
+def test_the_image_encoders_keep_their_weights_and_places(tmp_path):
+    bring("mmodalcc", tmp_path)
+    ours = changecap.load(tmp_path / "out").model.backbones
+    with open_torch(tmp_path / "theirs.pth") as file:
+        for part, kind in (("encoder_image", "rgb"), ("encoder_image2", "sem")):
+            place = file.content[part]
+            for step in ("net", "5", "1", "conv2"):
+                place = place.attributes["_modules"][step]
+            theirs = file.read(place.attributes["_parameters"]["weight"])
+            assert torch.equal(ours[kind].trunk.state_dict()["layer2.1.conv2.weight"], theirs)
+
+
+@torch.no_grad()
+def test_the_image_encoder_gives_the_authors_map(tmp_path):
+    bring("chg2cap", tmp_path)
+    theirs = nn.ModuleDict({"cnn": resnet([8, 16, 32, 64])})
+    theirs.load_state_dict(torch.load(tmp_path / "theirs.pth", weights_only=True)["encoder_dict"])
+    ours = changecap.load(tmp_path / "out").model.backbone.first
+    x = torch.rand(1, 3, 64, 96)
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) / 255 for value in LEVIR_CC)
+    torch.testing.assert_close(ours(x), theirs["cnn"].eval()((x - mean) / std), atol=1e-4, rtol=1e-4)
+
+
+def test_shapes_that_do_not_go_together_are_refused_before_they_take_memory(tmp_path):
+    def change(content):  # a width of which the other weights would take terabytes
+        content["decoder_dict"]["vocab_embedding.weight"] = torch.zeros(60, 200_000)
+
+    with pytest.raises(CheckpointError, match="does not fill a chg2cap"):
+        bring("chg2cap", tmp_path, change=change)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"), [("vocab_embedding.weight", ()), ("Conv1.weight", (3,)), ("position_encoding.pe", ())]
+)
+def test_a_weight_of_another_rank_is_refused(key, shape, tmp_path):
+    with pytest.raises(CheckpointError, match="is not a published chg2cap"):
+        bring("chg2cap", tmp_path, change=lambda content: content["decoder_dict"].update({key: torch.zeros(shape)}))
+
+
+def test_weights_that_share_one_storage_are_refused_where_they_exceed_the_file(tmp_path):
+    def change(content):
+        one = torch.zeros(3_000_000)
+        content["encoder_trans_dict"] = {
+            key: one[: value.numel()].view(value.shape) for key, value in content["encoder_trans_dict"].items()
+        } | {f"selftrans.{i}.0.att.to_q.weight": one for i in range(40)}
+
+    with pytest.raises(CheckpointError, match="refused weights that are larger than the file"):
+        bring("chg2cap", tmp_path, change=change)
