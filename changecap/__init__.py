@@ -4,10 +4,9 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo import create_model as create_model
-
     from .captioner import Caption as Caption
     from .captioner import Captioner as Captioner
+    from .captioner import create_model as create_model
     from .captioner import load as load
     from .metrics import score as score
 
@@ -17,7 +16,7 @@ __version__ = metadata.version("changecap")
 _PUBLIC = {
     "Caption": ".captioner",
     "Captioner": ".captioner",
-    "create_model": "zoo",
+    "create_model": ".captioner",
     "load": ".captioner",
     "score": ".metrics",
 }

@@ -15,17 +15,22 @@ from torch import Tensor
 import zoo
 from preprocess import Pair
 
-from . import checkpoint, geo
+from . import checkpoint, geo, weights
 from .data.dataset import read_image, read_map
 from .data.palette import to_classes
 from .decode import Hypothesis, search
 from .decoding import Decoding
-from .errors import ConfigError, DataError
+from .errors import CheckpointError, ConfigError, DataError
 from .facts import CLASSES
+from .metrics import write_whole
+from .modelcard import model_card
 from .nochange import says_no_change
 from .vocabulary import Vocabulary
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
+
+
+HUB = "hf-hub:"  # before the name of a captioner there, as timm writes it
 
 
 @dataclass(frozen=True)
@@ -190,9 +195,13 @@ class Captioner:
         return tuple(map(self.vocabulary.words.index, words))
 
     def save(self, folder: str | Path) -> None:
-        """Write model, vocabulary and configuration to ``folder``, for :func:`changecap.load`."""
+        """Write model, vocabulary, configuration and a model card to ``folder``, for :func:`changecap.load`.
+
+        The files are called as the hub has them, so that the folder can be uploaded as it is.
+        """
         config = {key: value for key, value in self.config.items() if key not in ("files", "sha256", "format")}
-        checkpoint.save(Path(folder), self.model, self.vocabulary, config)
+        checkpoint.save(Path(folder), self.model, self.vocabulary, config, plain=True)
+        write_whole(Path(folder) / "README.md", model_card(config, self.model, len(self.vocabulary)))
 
     def read(
         self, a: Picture, b: Picture, sem_a: Picture | None = None, sem_b: Picture | None = None, **raster: Any
@@ -268,10 +277,42 @@ class Captioner:
 def load(folder: str | Path, device: str = "cpu") -> Captioner:
     """The captioner saved in ``folder``: a checkpoint, or a run, whose best checkpoint is taken.
 
+    ``"hf-hub:organisation/name"`` is one on the hub, taken from the hub's cache where it is there.
+
     Raises:
         CheckpointError: the folder is no checkpoint, or is damaged.
+        WeightsUnavailableError: the hub's is neither in the cache nor to be had.
     """
+    if str(folder).startswith(HUB):
+        folder = weights.fetch(str(folder).removeprefix(HUB))
     return Captioner(*checkpoint.load(checkpoint.best_of(Path(folder)), device))
+
+
+def create_model(name: str, pretrained: bool | str = False, **kwargs: Any) -> zoo.Captioner:
+    """Build the captioner ``name``, a module, in evaluation mode if it is ``pretrained``.
+
+    Args:
+        name: one of :func:`zoo.list_models`.
+        pretrained: ``False``: random weights; ``True``: those of ``changecap/NAME`` on the hub or in its cache; else
+            what :func:`load` takes.
+        kwargs: of the model's class; those of a pretrained one are settled.
+
+    Raises:
+        ValueError: the name is not known.
+        ConfigError: ``kwargs`` are given for a pretrained model.
+        CheckpointError: the weights are of another model, or damaged.
+        WeightsUnavailableError: they are not to be had; the message names the ways out.
+    """
+    zoo.model_class(name)
+    if pretrained is False:
+        return zoo.create_model(name, **kwargs)
+    if kwargs:
+        raise ConfigError(f"pretrained weights settle {', '.join(kwargs)}; leave them out, or pretrained")
+    source = f"{HUB}changecap/{name}" if pretrained is True else pretrained
+    captioner = load(source)
+    if captioner.config["model"]["name"] != name:
+        raise CheckpointError(f"{source} holds a {captioner.config['model']['name']}, not a {name}")
+    return captioner.model
 
 
 def _is_geotiff(x: Picture) -> bool:

@@ -12,16 +12,15 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -31,7 +30,21 @@ from .errors import CheckpointError
 from .jsonfile import read_json
 from .vocabulary import Vocabulary
 
+Bytes = bytes | memoryview
+
 FORMAT = 1
+_DTYPES = {  # as safetensors calls them
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 _OURS = re.compile(r"(model|vocabulary|training)-[0-9a-f]{16}\.(safetensors|json|pt)(\.new)?|config\.json\.new")
 
 
@@ -42,6 +55,7 @@ def save(
     config: Mapping[str, Any],
     *,
     training: Mapping[str, Any] | None = None,
+    plain: bool = False,
 ) -> None:
     """Write a checkpoint into ``folder``, or replace the one that is there; files of others stay.
 
@@ -51,28 +65,31 @@ def save(
         vocabulary: of the words the model says.
         config: plain JSON values; ``config["model"]`` holds the name and keyword arguments that build the model.
         training: optimiser, counters and generators, tensors and plain values only.
+        plain: call the files ``model.safetensors`` and ``vocabulary.json``, as the hub expects them. They take the
+            place of older ones of that name; where that breaks off, the folder is told to be damaged.
 
     Raises:
         CheckpointError: the disk is full or refuses; what was there before is untouched.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    parts = {
-        "weights": ("model-{}.safetensors", save_tensors(weights)),
-        "vocabulary": ("vocabulary-{}.json", json.dumps(vocabulary.words, ensure_ascii=False, indent=0).encode()),
+    words = json.dumps(vocabulary.words, ensure_ascii=False, indent=0).encode()
+    parts: dict[str, tuple[str, list[Bytes]]] = {
+        "weights": ("model-{}.safetensors", _safetensors(weights)),
+        "vocabulary": ("vocabulary-{}.json", [words]),
     }
     if training is not None:
         buffer = io.BytesIO()
         torch.save(dict(training), buffer)
-        parts["training"] = ("training-{}.pt", buffer.getvalue())
+        parts["training"] = ("training-{}.pt", [buffer.getbuffer()])
     files = {}
-    contents = {}  # file name -> bytes
+    contents: dict[str, list[Bytes]] = {}  # file name -> its bytes, in pieces
     for kind, (pattern, content) in parts.items():
-        digest = hashlib.sha256(content).hexdigest()
-        name = pattern.format(digest[:16])
+        digest = _hash(content)
+        name = pattern.replace("-{}", "") if plain else pattern.format(digest[:16])
         files[kind], contents[name] = {"file": name, "sha256": digest}, content
     described = {**config, "format": FORMAT, "files": files}
     text = json.dumps({**described, "sha256": _hash_json(described)}, indent=1)
-    contents["config.json"] = text.encode()  # comes last
+    contents["config.json"] = [text.encode()]  # comes last
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -104,7 +121,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
     try:
         vocabulary = Vocabulary.load(words)
         state = _tensors(weights)
-        with _shapes_only():
+        with shapes_only():
             model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
         model.load_state_dict(state, assign=True)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -160,7 +177,7 @@ def best_of(path: Path) -> Path:
 
 
 @contextmanager
-def _shapes_only() -> Iterator[None]:
+def shapes_only() -> Iterator[None]:
     """Within, parameters of what this thread builds have a shape and no memory; buffers are computed as ever."""
     here = get_ident()
 
@@ -198,14 +215,15 @@ def _verified(folder: Path, config: Mapping[str, Any], kind: str) -> Path:
     path = folder / entry["file"]
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: a checkpoint is a whole folder, copy all of it")
-    if (found := _hash_file(path)) != entry["sha256"]:
+    if (found := hash_file(path)) != entry["sha256"]:
         raise CheckpointError(
             f"{path} is damaged: SHA-256 {found[:12]}…, recorded {entry['sha256'][:12]}…; copy it anew"
         )
     return path
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of the file at ``path``, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -214,9 +232,32 @@ def _hash_json(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write ``content`` and force it to the disk, so that a renamed file is never an empty one."""
+def _hash(content: Iterable[Bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in content:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _safetensors(weights: Mapping[str, Tensor]) -> list[Bytes]:
+    """The safetensors file of contiguous ``weights`` in pieces, the tensors' own memory among them.
+
+    The library's own ``save`` holds all weights two more times.
+    """
+    ordered = sorted(weights.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))  # keeps numbers aligned
+    header, end = {}, 0
+    for name, tensor in ordered:
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    tensors = [memoryview(cast(Any, tensor.reshape(-1).view(torch.uint8).numpy())) for _, tensor in ordered]
+    return [len(head).to_bytes(8, "little"), head, *tensors]
+
+
+def _write(path: Path, content: Iterable[Bytes]) -> None:
+    """Write the pieces of ``content`` and force them to the disk, so that a renamed file is never an empty one."""
     with path.open("wb") as file:
-        file.write(content)
+        file.writelines(content)
         file.flush()
         os.fsync(file.fileno())

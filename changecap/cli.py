@@ -29,7 +29,9 @@ MISSING = "???"
 
 # What a key takes whose default is null; all others take what their default is.
 _NULLABLE: dict[str, type] = {
-    **dict.fromkeys(("out", "resume", "a", "b", "sem_a", "sem_b", "list", "figure", "window", "changed"), str),
+    **dict.fromkeys(
+        ("out", "resume", "a", "b", "sem_a", "sem_b", "list", "figure", "window", "changed", "checkpoint"), str
+    ),
     **dict.fromkeys(("bands", "scale", "data.scale"), str),
     **dict.fromkeys(("steps", "validate_every", "limit", "val", "test", "workers"), int),
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -21,10 +22,13 @@ import zoo
 from zoo import published
 from zoo.layers.attention import Attention
 
+from .checkpoint import load as load_checkpoint
 from .decode import Found, search
 from .decoding import Decoding
-from .errors import DataError
+from .errors import CheckpointError, DataError
+from .importing import WORDS
 from .jsonfile import read_json
+from .vocabulary import SPECIAL
 
 ABSOLUTE, LOSS, SCORE, NORM, TINY = 1e-4, 1e-5, 1e-3, 1e-3, 1e-5  # tolerances of the fixtures
 
@@ -40,12 +44,15 @@ class Check:
     where: str = ""
 
 
-def parity(fixture: Path) -> list[Check]:
+def parity(fixture: Path, checkpoint: Path | None = None) -> list[Check]:
     """Run the fixture in folder ``fixture``; the order of the checks is the order of the computation.
+
+    ``checkpoint``: a folder that the fixture's weights were imported to, which are compared in place of the fixture's.
 
     Raises:
         DataError: a file of the fixture is missing or broken.
         DataError: or its weights hold keys, or its configuration arguments, that the model has no place for.
+        CheckpointError: ``checkpoint`` is none, is damaged, or was not imported from what the fixture is of.
     """
     config = _json(fixture / "config.json")
     tensors = {name: _tensors(fixture / f"{name}.safetensors") for name in ("state", "inputs", "outputs")}
@@ -53,7 +60,7 @@ def parity(fixture: Path) -> list[Check]:
     _need("inputs.safetensors", inputs, ("a", "b", "tokens"))
     _need("outputs.safetensors", outputs, ("memory", "scored", "logits", "loss"))
     maps = [inputs[key].float() for key in ("a", "b", "sem_a", "sem_b") if key in inputs]
-    model = _build(config, state)
+    model = _build(config, state) if checkpoint is None else _imported(config, checkpoint)
 
     model.eval()
     with torch.no_grad(), _watch(model, config["model"], list(outputs)) as seen:
@@ -101,6 +108,29 @@ def _build(config: dict[str, Any], state: dict[str, Tensor]) -> zoo.Captioner:
     if missing or unexpected:
         raise DataError(f"state.safetensors does not fit {name}: missing {missing[:5]}, unexpected {unexpected[:5]}")
     return model
+
+
+def _imported(config: dict[str, Any], folder: Path) -> zoo.Captioner:
+    """The captioner in ``folder`` for the fixture's maps and ids: without its backbone, its words in their order."""
+    whole, vocabulary, stored = load_checkpoint(folder)
+    order = stored.get("provenance", {}).get("ids")
+    if order is None:
+        raise CheckpointError(f"{folder} was not imported: its config.json does not say whose ids its words had")
+    name, model = config["model"], stored["model"]
+    theirs = published.arguments(name, config["authors_arguments"], config["channels"])
+    maps = {key: theirs[key] for key in ("backbone", "image_size") if key in theirs}
+    special = [config["special"][word.strip("<>")] for word in SPECIAL]
+    if model["name"] != name or order[: len(SPECIAL)] != special:
+        raise CheckpointError(f"{folder} holds a {model['name']} with other ids than the fixture's {name}")
+    state = {key: value for key, value in whole.state_dict().items() if not key.startswith(("backbone.", "backbones."))}
+    for key in WORDS:
+        state[key] = state[key][torch.tensor(order).argsort()]
+    try:
+        ours = zoo.create_model(**{**model, **maps, "vocab": len(vocabulary)})
+        ours.load_state_dict(state)
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} does not take the fixture's maps: {shorten(str(error), 400)}") from error
+    return ours
 
 
 @contextmanager

@@ -197,9 +197,24 @@ def _parity(config: Config, given: set[str]) -> int:
     as_json = _form(config, "text", "json") == "json"
     from . import parity
 
-    checks = parity.parity(Path(config["fixture"]))
+    checks = parity.parity(Path(config["fixture"]), config["checkpoint"] and Path(config["checkpoint"]))
     print(parity.as_json(checks) if as_json else parity.table(checks))
     return 0 if all(check.ok for check in checks) else 1
+
+
+def _import(config: Config, given: set[str]) -> int:
+    if "model" not in given:
+        raise UsageError("import needs model=...; changecap import --help lists them")
+    if others := sorted(key for key in given if key.startswith("model.") and not key.endswith("heads")):
+        raise UsageError(f"the checkpoint says what {', '.join(others)} is; only its head counts can be given")
+    from .importing import import_checkpoint, summary
+
+    name = config["model"]["name"]
+    heads = {key: value for key, value in config["model"].items() if key != "name"}
+    source, words, out = (Path(config[key]) for key in ("checkpoint", "vocabulary", "out"))
+    print(summary(import_checkpoint(name, source, words, out, heads)))
+    print(f"checkpoint: {out}\nnext: changecap caption checkpoint={shlex.quote(str(out))} a=before.png b=after.png")
+    return 0
 
 
 def _doctor(config: Config, given: set[str]) -> int:
@@ -288,7 +303,20 @@ VERBS = {
     ),
     "score": Verb(("changecap score references=references.json hypotheses=hypotheses.json",), _score),
     "synth": Verb(("changecap synth out=data/synth256 pairs=1000 size=256",), _synth),
-    "parity": Verb(("changecap parity fixture=tests/golden/mmodalcc/public",), _parity),
+    "parity": Verb(
+        (
+            "changecap parity fixture=tests/golden/mmodalcc/public",
+            "changecap parity fixture=tests/golden/chg2cap/public checkpoint=models/chg2cap",
+        ),
+        _parity,
+    ),
+    "import": Verb(
+        (
+            "changecap import model=chg2cap checkpoint=LEVIR_CC_batchsize_32_resnet101.pth vocabulary=vocab.json "
+            "out=models/chg2cap",
+        ),
+        _import,
+    ),
     "doctor": Verb(
         (
             "changecap doctor data=levir_cc data.root=LEVIR-CC",

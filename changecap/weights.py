@@ -1,6 +1,7 @@
-"""Where the weights of a backbone come from, settled before anything else is built."""
+"""Where the weights of a backbone or of a whole captioner come from, settled before anything else is built."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from safetensors import SafetensorError
 
-from .errors import WeightsUnavailableError
+from .checkpoint import read_config
+from .errors import CheckpointError, ConfigError, WeightsUnavailableError
 
 PATIENCE = 1.5  # seconds to wait for a host to answer at all; the hub's own client retries for most of a minute
 _NAMES = ("model.safetensors", "pytorch_model.bin")  # of timm's files on the hub, now and formerly
@@ -41,12 +43,12 @@ def resolve(backbone: str, weights: str) -> Path | None:
     if weights != "pretrained":
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise _unavailable(backbone, f"{path}, which is no file", "")
+            raise _unavailable(f"backbone {backbone!r}", f"{path}, which is no file", "")
         return path
     published = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
     repository, url = (str(published.hf_hub_id or ""), str(published.url or "")) if published else ("", "")
     if not (repository or url):
-        raise _unavailable(backbone, "timm, which publishes no weights for it", "")
+        raise _unavailable(f"backbone {backbone!r}", "timm, which publishes no weights for it", "")
     cache = os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE
     for name in _NAMES if repository else ():
         if isinstance(cached := try_to_load_from_cache(repository, name, cache_dir=cache), str):
@@ -55,6 +57,47 @@ def resolve(backbone: str, weights: str) -> Path | None:
     if url and path.is_file():
         return path
     return _from_hub(backbone, repository, cache) if repository else _from_url(backbone, url, path)
+
+
+def fetch(repository: str) -> Path:
+    """The folder that holds the captioner ``repository`` of the hub, from the cache or the network.
+
+    Raises:
+        ConfigError: it is not the name of a repository, ``organisation/name``.
+        WeightsUnavailableError: it cannot be had; names what was tried and the ways out.
+    """
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repository):
+        raise ConfigError(f"expected hf-hub:organisation/name, got hf-hub:{repository}")
+    cache = os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE
+    config = try_to_load_from_cache(repository, "config.json", cache_dir=cache)
+    if isinstance(config, str):
+        wanted = [Path(config).parent / name for name in _files(Path(config))]
+        if all(path.is_file() for path in wanted):
+            return Path(config).parent
+    tried = f"{repository} on the hub"
+    ways = "give the folder of a captioner that is here, ", "train one with changecap train"
+    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
+        raise _unavailable(f"captioner {repository!r}", f"{tried}, which cannot be reached", cache, ways)
+    try:
+        config = hf_hub_download(repository, "config.json", cache_dir=cache)
+        for name in _files(Path(config)):
+            hf_hub_download(repository, name, cache_dir=cache)
+    except CheckpointError:
+        raise
+    except Exception as error:  # as in _from_hub
+        raise _unavailable(f"captioner {repository!r}", f"{tried}: {error}", cache, ways) from error
+    return Path(config).parent
+
+
+def _files(config: Path) -> list[str]:
+    """The files that a captioner needs beside its ``config``."""
+    files = read_config(config.parent)["files"]
+    names = [str(files[kind]["file"]) for kind in ("weights", "vocabulary") if kind in files]
+    if outside := [name for name in names if Path(name).name != name]:
+        raise CheckpointError(
+            f"{config} names {', '.join(outside)}, which is not beside it; get it from its author anew"
+        )
+    return names
 
 
 def verify(weights: Path, name: str, options: Mapping[str, Any] | None = None) -> None:
@@ -97,21 +140,21 @@ def verify(weights: Path, name: str, options: Mapping[str, Any] | None = None) -
 def _from_hub(backbone: str, repository: str, cache: str) -> Path:
     where = f"{repository} on the hub ({_NAMES[0]})"
     if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
-        raise _unavailable(backbone, f"{where}, which cannot be reached", cache)
+        raise _unavailable(f"backbone {backbone!r}", f"{where}, which cannot be reached", cache)
     try:
         return Path(hf_hub_download(repository, _NAMES[0], cache_dir=cache))
     except Exception as error:  # whatever the hub's client of the day throws, the weights are not to be had
-        raise _unavailable(backbone, f"{where}: {error}", cache) from error
+        raise _unavailable(f"backbone {backbone!r}", f"{where}: {error}", cache) from error
 
 
 def _from_url(backbone: str, url: str, path: Path) -> Path:
     if not _answers(url):
-        raise _unavailable(backbone, f"{url}, which cannot be reached", str(path.parent))
+        raise _unavailable(f"backbone {backbone!r}", f"{url}, which cannot be reached", str(path.parent))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path))
     except OSError as error:
-        raise _unavailable(backbone, f"{url}: {error}", str(path.parent)) from error
+        raise _unavailable(f"backbone {backbone!r}", f"{url}: {error}", str(path.parent)) from error
     return path
 
 
@@ -133,9 +176,10 @@ def _answers(url: str) -> bool:
     return bool(answered)
 
 
-def _unavailable(backbone: str, tried: str, cache: str) -> WeightsUnavailableError:
+_BACKBONE = "give the file with backbone.weights=PATH, ", "train from scratch with backbone.weights=none"
+
+
+def _unavailable(what: str, tried: str, cache: str, ways: tuple[str, str] = _BACKBONE) -> WeightsUnavailableError:
+    """What to say: ``ways`` are the first and the last way out, between which the cache is filled."""
     fill = f"fill the cache {cache} on a machine with a network and copy it here, " if cache else ""
-    return WeightsUnavailableError(
-        f"no weights for the backbone {backbone!r}: tried {tried}. Ways out: give the file with "
-        f"backbone.weights=PATH, {fill}or train from scratch with backbone.weights=none"
-    )
+    return WeightsUnavailableError(f"no weights for the {what}: tried {tried}. Ways out: {ways[0]}{fill}or {ways[1]}")

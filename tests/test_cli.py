@@ -284,7 +284,9 @@ def test_scores_are_a_table_or_json(tmp_path, capsys):
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 0), (False, 1)])
 def test_parity_fails_where_a_check_does(monkeypatch, capsys, ok, status):
-    monkeypatch.setattr("changecap.parity.parity", lambda fixture: [Check(f"logits of {fixture}", 0.5, 1e-4, ok)])
+    monkeypatch.setattr(
+        "changecap.parity.parity", lambda fixture, checkpoint: [Check(f"logits of {fixture}", 0.5, 1e-4, ok)]
+    )
     assert main(["parity", "fixture=some/where"]) == status
     assert "logits of some/where" in capsys.readouterr().out
     assert main(["parity", "fixture=some/where", "format=json"]) == status

@@ -130,6 +130,8 @@ class Backbone(nn.Module):
     def load_trunk(self, state: Mapping[str, Tensor]) -> list[str]:
         """Fill the trunk with weights under timm's names, those of a whole model or of a part that holds the trunk.
 
+        The tensors of ``state`` become the trunk's own.
+
         Returns:
             The names of what the trunk has no use for, as it lies behind the cut.
 
@@ -145,7 +147,7 @@ class Backbone(nn.Module):
             if state[key].shape != value.shape:
                 got, ours = tuple(state[key].shape), tuple(value.shape)
                 raise ValueError(f"weights {key} of backbone {self.name!r} must be {ours}, got {got}")
-        inner.load_state_dict({key: state[key] for key in wanted})
+        inner.load_state_dict({key: state[key] for key in wanted}, assign=True)
         return [key for key in state if key not in wanted]
 
     def _freeze(self, count: int) -> None:
@@ -182,7 +184,8 @@ def _trunk(
     """The timm trunk cut at the deepest map of ``stride``, and the width of that map."""
     if not timm.is_model(name):
         raise ValueError(f"unknown backbone {name!r}; timm.list_models() lists {len(timm.list_models())} names")
-    whole = timm.create_model(name, features_only=True, in_chans=in_chans, **options)
+    few = {"out_indices": options["depth"]} if options.get("depth", 3) < 3 else {}  # timm wants three maps of a ViT
+    whole = timm.create_model(name, features_only=True, in_chans=in_chans, **few, **options)
     info, reductions = whole.feature_info, whole.feature_info.reduction()
     if stride not in reductions:
         raise ValueError(f"backbone {name!r} has no map of stride {stride}, only {sorted(set(reductions))}")

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from ..captioner import Memory
 from . import chg2cap, mmodalcc, psnet, rsiccformer, trunk
 from .table import Parts, Published, renamed
+from .trunk import infer_trunk as infer_trunk
+
+Value = TypeVar("Value")
 
 _PUBLISHED: dict[str, Published] = {
     "chg2cap": chg2cap.PUBLISHED,
@@ -33,13 +36,13 @@ def rename(
     Raises:
         ValueError: the model has no table, or a key is not in it; the message names the keys.
     """
-    published = _of(model)
+    published = of(model)
     special = () if theirs is None or channels is None else published.special(theirs, channels)
     return renamed(special + published.keys, keys, f"a published {model}")
 
 
-def convert_trunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a published backbone under timm's names, its classifier left out.
+def convert_trunk(state: Mapping[str, Value]) -> dict[str, Value]:
+    """The weights, or whatever stands for them, of a published backbone under timm's names, its classifier left out.
 
     Args:
         state: a ResNet or ViT as torchvision names it, or as the authors' codes do, with ``net.`` or ``cnn.`` and a
@@ -53,8 +56,8 @@ def convert_trunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def convert(
-    model: str, state: Mapping[str, Tensor], theirs: Parts | None = None, channels: int | None = None
-) -> dict[str, Tensor]:
+    model: str, state: Mapping[str, Value], theirs: Parts | None = None, channels: int | None = None
+) -> dict[str, Value]:
     """The authors' ``state`` under our names, dead parameters left out; see :func:`rename`."""
     names = rename(model, list(state), theirs, channels)
     return {ours: state[key] for key, ours in names.items() if ours is not None}
@@ -72,12 +75,12 @@ def arguments(model: str, theirs: Parts, channels: int) -> dict[str, Any]:
         ValueError: the model has no table, or the widths of the parts do not fit together.
         KeyError: an argument is missing.
     """
-    return {**_of(model).arguments(theirs, channels), "released": True}
+    return {**of(model).arguments(theirs, channels), "released": True}
 
 
 def outputs(model: str, memory: Memory) -> dict[str, Tensor]:
     """Our ``memory`` as the authors' code holds it, under the names that the fixtures give it."""
-    return _of(model).memory(memory)
+    return of(model).memory(memory)
 
 
 def inside(model: str, name: str) -> tuple[str, Callable[[Any], Tensor]] | None:
@@ -87,13 +90,18 @@ def inside(model: str, name: str) -> tuple[str, Callable[[Any], Tensor]] | None:
         The path of our module, and what makes the tensor, in the authors' layout, of what that module returns;
         ``None``: it is no tensor of ours.
     """
-    for pattern, (path, of) in _of(model).inside.items():
+    for pattern, (path, makes) in of(model).inside.items():
         if match := re.fullmatch(pattern, name):
-            return match.expand(path), of
+            return match.expand(path), makes
     return None
 
 
-def _of(model: str) -> Published:
+def of(model: str) -> Published:
+    """All that is known of the published code of ``model``.
+
+    Raises:
+        ValueError: nothing is; the message lists those of which something is.
+    """
     if model not in _PUBLISHED:
         raise ValueError(f"no table of published keys for {model!r}, only for: {', '.join(sorted(_PUBLISHED))}")
     return _PUBLISHED[model]

@@ -1,8 +1,22 @@
 """MModalCC, as its authors publish it; the two parts are ``encoder_feat`` and ``decoder``."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from .table import Parts, Published, Table, attention, tokens_first, twice, word_decoder
+from .table import (
+    Parts,
+    Published,
+    Shapes,
+    Table,
+    attention,
+    grid,
+    layers,
+    shape,
+    tokens_first,
+    twice,
+    word_decoder,
+    words,
+)
 
 KEYS: Table = (
     (r"encoder_feat\.w_embedding\.weight", "position.columns"),
@@ -44,8 +58,31 @@ def arguments(theirs: Parts, channels: int) -> dict[str, Any]:
     }
 
 
+def maps(shapes: Shapes) -> int:
+    """Width of the maps that are projected."""
+    return shape(shapes, "encoder_feat.projection.weight")[1]
+
+
+def infer(shapes: Shapes, heads: Mapping[str, int]) -> Parts:
+    """Theirs, of the shapes in a checkpoint."""
+    return {
+        "change_encoder": {
+            **grid(shapes),
+            "feature_dim": maps(shapes),
+            "n_head": heads["heads"],
+            "n_layers": layers(shapes, r"encoder_feat\.transformer\.(\d+)\."),
+            "dropout": 0.5,
+        },
+        "decoder": words(shapes, r"transformer\.layers\.(\d+)", heads["decoder_heads"]),
+    }
+
+
 PUBLISHED = Published(
     KEYS,
     arguments,
     lambda memory: {"memory": tokens_first(memory[0]), "memory_sem": tokens_first(memory[1])},
+    trunks={"encoder_image": "backbones.rgb", "encoder_image2": "backbones.sem"},
+    maps=maps,
+    infer=infer,
+    heads={"heads": r"encoder_feat\b.*", "decoder_heads": r"decoder\b.*"},
 )

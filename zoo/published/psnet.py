@@ -1,10 +1,25 @@
 """PSNet, as its authors publish it; the two parts are ``encoder_feat`` and ``decoder``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from .table import Parts, Published, Table, attention, square, tokens_first, twice, word_decoder
+from .table import (
+    Parts,
+    Published,
+    Shapes,
+    Table,
+    attention,
+    grid,
+    layers,
+    shape,
+    square,
+    tokens_first,
+    twice,
+    word_decoder,
+    words,
+)
 
 # of the layers made beyond the third nothing reaches the decoder
 KEYS: Table = (
@@ -64,14 +79,41 @@ def arguments(theirs: Parts, channels: int) -> dict[str, Any]:
     }
 
 
+def infer(shapes: Shapes, heads: Mapping[str, int]) -> Parts:
+    """Theirs, of the shapes in a checkpoint."""
+    return {
+        "change_encoder": {
+            **grid(shapes),
+            "feature_dim": 1024,
+            "n_head": heads["heads"],
+            "n_layers": layers(shapes, r"encoder_feat\.transformer_concatlength\.(\d+)\."),
+            "dropout": 0.8,
+        },
+        "scale_aware": {
+            "d_model": shape(shapes, "encoder_feat.Scale_aware_list.0.norm1.weight")[0],
+            "n_head": heads["scale_heads"],
+        },
+        "decoder": words(shapes, r"transformer\.(\d+)", heads["decoder_heads"]),
+    }
+
+
 PUBLISHED = Published(
     KEYS,
     arguments,
     lambda memory: {"memory": torch.stack([tokens_first(scale) for scale in memory], dim=-1)},
-    {
+    trunks={"encoder_image": "backbone.trunks.rgb"},
+    maps=lambda shapes: 768,  # of a ViT-B, whose projection the table takes; the others' are there as well
+    infer=infer,
+    heads={
+        "heads": r"encoder_feat(?!\.Scale_aware_list)\b.*",
+        "scale_heads": r"encoder_feat\.Scale_aware_list\b.*",
+        "decoder_heads": r"decoder\b.*",
+    },
+    assumed=("a vision transformer sees images resized without smoothing, as torchvision did before 0.17",),
+    inside={
         r"inside\.pdp\.([0-2])\.output1": (r"layers.\1", lambda dates: tokens_first(dates[0])),
         r"inside\.pdp\.([0-2])\.output2": (r"layers.\1", lambda dates: tokens_first(dates[1])),
         r"inside\.scale_aware\.([0-2])": (r"scales.\1", tokens_first),
     },
-    projection_of_width,
+    special=projection_of_width,
 )

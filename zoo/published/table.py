@@ -10,6 +10,7 @@ from torch import Tensor
 from ..captioner import Memory
 
 Parts = Mapping[str, Mapping[str, Any]]  # constructor arguments of the authors' two parts
+Shapes = Mapping[str, tuple[int, ...]]  # the authors' keys and the shapes of their weights
 Table = tuple[tuple[str, str | None], ...]  # pattern of the authors' key -> our key; None: dead, never used by them
 
 
@@ -19,14 +20,28 @@ class Published:
 
     ``inside`` says where intermediate tensors are: pattern of the authors' name -> path of our module, and what makes
     the tensor of what that module returns. ``special`` gives entries that go before ``keys`` where the authors'
-    arguments are not the published ones.
+    arguments are not the published ones. ``trunks`` holds, for each of their image encoders, the path of our module,
+    ``maps`` the width of the maps for which the other parts were made. ``infer`` says the authors' arguments of a
+    checkpoint by the shapes in it and its head counts; those are found at the modules ``heads``, ours -> pattern of
+    their path. ``backbone`` holds arguments of our backbone that the weights depend on, ``assumed`` what no file says.
     """
 
     keys: Table
     arguments: Callable[[Parts, int], dict[str, Any]]
     memory: Callable[[Memory], dict[str, Tensor]]
+    trunks: Mapping[str, str]
+    maps: Callable[[Shapes], int]
+    infer: Callable[[Shapes, Mapping[str, int]], Parts]
+    heads: Mapping[str, str]
+    backbone: Mapping[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
     inside: Mapping[str, tuple[str, Callable[[Any], Tensor]]] = field(default_factory=dict)
     special: Callable[[Parts, int], Table] = lambda theirs, channels: ()
+
+    @property
+    def parts(self) -> set[str]:
+        """Names of the parts that the keys begin with; the image encoders are in ``trunks``."""
+        return {pattern.split("\\")[0] for pattern, _ in self.keys}
 
 
 def renamed(table: Table, keys: list[str], what: str) -> dict[str, str | None]:
@@ -47,6 +62,41 @@ def renamed(table: Table, keys: list[str], what: str) -> dict[str, str | None]:
     if unknown:
         raise ValueError(f"{len(unknown)} keys are not of {what}: {', '.join(unknown[:5])}")
     return ours
+
+
+def shape(shapes: Shapes, key: str) -> tuple[int, ...]:
+    """The shape of the authors' weight ``key``.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if key not in shapes:
+        raise ValueError(f"it has no {key}")
+    return shapes[key]
+
+
+def layers(shapes: Shapes, pattern: str) -> int:
+    """How many layers there are, whose numbers are the first group of ``pattern`` at the beginning of the keys."""
+    return len({match[1] for key in shapes if (match := re.match(pattern, key))})
+
+
+def words(shapes: Shapes, layer: str, heads: int) -> dict[str, int | float]:
+    """The authors' arguments of the word decoder that :func:`word_decoder` is the table of.
+
+    Args:
+        shapes: of all weights of the checkpoint.
+        layer: pattern of a layer's keys behind ``decoder.``, its number in parentheses.
+        heads: of its attentions.
+    """
+    vocab, width = shape(shapes, "decoder.vocab_embedding.weight")
+    count = layers(shapes, rf"decoder\.{layer}\.")
+    return {"vocab_size": vocab, "feature_dim": width, "n_head": heads, "n_layers": count, "dropout": 0.5}
+
+
+def grid(shapes: Shapes) -> dict[str, int]:
+    """The authors' arguments of the position tables of ``encoder_feat``."""
+    (w, half), (h, _) = (shape(shapes, f"encoder_feat.{side}_embedding.weight") for side in "wh")
+    return {"h": h, "w": w, "d_model": 2 * half}
 
 
 def attention(theirs: str, ours: str) -> Table:
