@@ -388,7 +388,8 @@ def _help(verb: str) -> str:
 
         for option in _options("model"):
             parameters = inspect.signature(zoo.model_class(option)).parameters.values()
-            taken = [f"{p.name}={json.dumps(p.default)}" for p in parameters if p.name not in _ELSEWHERE]
+            free = [p for p in parameters if p.name not in _ELSEWHERE and VERBS[verb].settles(p.name)]
+            taken = [f"{p.name}={json.dumps(p.default)}" for p in free]
             lines += ["", f"model={option} takes model.KEY=VALUE for: {', '.join(taken)}"]
     return "\n".join(lines)
 
