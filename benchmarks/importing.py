@@ -66,9 +66,10 @@ def decoder():
 
 
 def tensors(shapes):
-    """Random numbers of these ``shapes``."""
+    """Small random numbers of these ``shapes``."""
     return {
-        name: torch.zeros((), dtype=torch.int64) if not shape else torch.rand(shape) for name, shape in shapes.items()
+        name: 0.02 * torch.rand(shape) if shape else torch.zeros((), dtype=torch.int64)
+        for name, shape in shapes.items()
     }
 
 

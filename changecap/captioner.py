@@ -212,6 +212,11 @@ class Captioner:
         :func:`changecap.geo.read_pair`.
         """
         self.need_maps(sem_a, sem_b)
+        if (self.config.get("model", {}).get("backbone") or {}).get("name") == "features":
+            raise DataError(
+                "this captioner has no image encoder: it takes feature maps, not images; import it from a file that "
+                "has one"
+            )
         if _is_geotiff(a) and _is_geotiff(b):
             if self.inputs != "rgb":
                 raster |= {"sem_a": sem_a, "sem_b": sem_b}

@@ -137,7 +137,8 @@ def caption_files(
     captioner.decoding(beams, decode)  # what cannot be done shows before any file is read or written
     options = {"beams": beams, "decode": decode, "generator": generator}
     part = None if out is None else out.with_name(f"{out.name}.part")
-    made_by = (captioner.config.get("sha256"), beams, raster, figures)
+    seed = None if generator is None else generator.initial_seed()
+    made_by = (captioner.config.get("sha256"), beams, decode, seed, raster, figures)
     keys = {job.id: _key(made_by, job) for job in jobs}
     done = {} if part is None else _done(part, keys)
     rows = []

@@ -391,16 +391,18 @@ def _help(verb: str) -> str:
         import zoo
 
         for option in _options("model"):
-            lines += ["", f"model={option} takes model.KEY=VALUE for: {_taken(zoo.model_class(option))}"]
+            taken = _taken(zoo.model_class(option), VERBS[verb].settles)
+            lines += ["", f"model={option} takes model.KEY=VALUE for: {taken}"]
     if "decode" in _read(verb):
         lines += ["", f"The search takes decode.KEY=VALUE for: {_taken(Decoding)}"]
     return "\n".join(lines)
 
 
-def _taken(cls: type) -> str:
-    """What the constructor of ``cls`` takes, with its defaults."""
+def _taken(cls: type, settles: Callable[[str], bool] = lambda argument: True) -> str:
+    """Of what the constructor of ``cls`` takes, with its defaults, that which the verb ``settles``."""
     parameters = inspect.signature(cls).parameters.values()
-    return ", ".join(f"{p.name}={json.dumps(p.default)}" for p in parameters if p.name not in _ELSEWHERE)
+    free = [p for p in parameters if p.name not in _ELSEWHERE and settles(p.name)]
+    return ", ".join(f"{p.name}={json.dumps(p.default)}" for p in free)
 
 
 def _described(text: str, prefix: str = "") -> list[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ must lie in its storage, a storage in the file.
 import math
 import pickletools
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -282,10 +283,12 @@ class _Machine:
             Refused: it is no pickle, or not one of harmless things.
         """
         try:
-            for opcode, argument, _ in pickletools.genops(cast(Any, _Limited(file))):
-                if opcode.name == "STOP":
-                    return self.stack.pop()
-                self._step(opcode.name, argument)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of escapes in strings that are no escapes
+                for opcode, argument, _ in pickletools.genops(cast(Any, _Limited(file))):
+                    if opcode.name == "STOP":
+                        return self.stack.pop()
+                    self._step(opcode.name, argument)
         except Refused:
             raise
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:

@@ -25,11 +25,13 @@ Config = dict[str, Any]
 class Verb:
     """What a verb does.
 
-    ``run`` takes the resolved configuration and the keys that were given, and returns the exit status.
+    ``run`` takes the resolved configuration and the keys that were given, and returns the exit status. ``settles``
+    says of an argument of the model whether it can be given.
     """
 
     examples: tuple[str, ...]
     run: Callable[[Config, set[str]], int]
+    settles: Callable[[str], bool] = lambda argument: True
 
 
 def _train(config: Config, given: set[str]) -> int:
@@ -202,10 +204,14 @@ def _parity(config: Config, given: set[str]) -> int:
     return 0 if all(check.ok for check in checks) else 1
 
 
+def _of_heads(argument: str) -> bool:
+    return argument.endswith("heads")
+
+
 def _import(config: Config, given: set[str]) -> int:
     if "model" not in given:
         raise UsageError("import needs model=...; changecap import --help lists them")
-    if others := sorted(key for key in given if key.startswith("model.") and not key.endswith("heads")):
+    if others := sorted(key for key in given if key.startswith("model.") and not _of_heads(key)):
         raise UsageError(f"the checkpoint says what {', '.join(others)} is; only its head counts can be given")
     from .importing import import_checkpoint, summary
 
@@ -316,6 +322,7 @@ VERBS = {
             "out=models/chg2cap",
         ),
         _import,
+        _of_heads,
     ),
     "doctor": Verb(
         (

@@ -115,6 +115,8 @@ def test_parts_wrapped_for_several_devices_are_unwrapped(tmp_path):
 def test_a_file_without_an_image_encoder_becomes_a_captioner_for_feature_maps(tmp_path):
     told = bring("rsiccformer", tmp_path, change=lambda content: content.update(encoder_image=None))
     assert "no image encoder in the file: it takes feature maps of 64 channels, not images" in told["assumed"]
+    with pytest.raises(DataError, match="this captioner has no image encoder"):
+        changecap.load(tmp_path / "out")(*torch.rand(2, 3, 256, 256))
     assert all(check.ok for check in parity(fixture_of("rsiccformer"), tmp_path / "out"))
 
 
@@ -202,6 +204,8 @@ def test_the_command_line_imports_and_compares(tmp_path, capsys):
     call = ["import", "model=chg2cap", f"checkpoint={source}", f"vocabulary={words}", f"out={out}"]
     assert main([*call, "model.dim=4"]) == 2
     assert "the checkpoint says what model.dim is" in capsys.readouterr().err
+    assert main(["import", "--help"]) == 0
+    assert "model=chg2cap takes model.KEY=VALUE for: heads=8, decoder_heads=null\n" in capsys.readouterr().out
     assert main([*call[:1], *call[2:]]) == 2
     assert "import needs model=" in capsys.readouterr().err
     assert main([*call, "model.scale_heads=4"]) == 2
