@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .errors import CheckpointError
 
-MAX_PICKLE = 8 << 20  # bytes of instructions; those of the largest published checkpoint take a tenth
+MAX_PICKLE = 8 << 20  # bytes of instructions; a few hundred make a tensor, and a checkpoint has some thousands
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # how the older format begins
 _DTYPES = {
     "DoubleStorage": torch.float64,
