@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torchvision.models import resnet101
 
+from benchmarks.report import keep
+
 C, FEATURES, HIDDEN, WORDS, LENGTH = 2048, 2048, 512, 500, 41  # widths, words and longest sentence as published
 
 
@@ -104,9 +106,12 @@ def main():
         seconds = time.perf_counter() - start
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         size, peak = (folder / "theirs.pth").stat().st_size, int(done.stderr.split()[-1]) * 1024
-        print(f"{'file, GB':>12} {'seconds':>12} {'CPU seconds':>12} {'peak, GB':>12} {'peak / file':>12}")
         cpu = used.ru_utime + used.ru_stime
-        print(f"{size / 1e9:12.2f} {seconds:12.1f} {cpu:12.1f} {peak / 1e9:12.2f} {peak / size:12.2f}")
+        keep(
+            f"{'file, GB':>12} {'seconds':>12} {'CPU seconds':>12} {'peak, GB':>12} {'peak / file':>12}\n"
+            f"{size / 1e9:12.2f} {seconds:12.1f} {cpu:12.1f} {peak / 1e9:12.2f} {peak / size:12.2f}",
+            "importing",
+        )
 
 
 if __name__ == "__main__":
