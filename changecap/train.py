@@ -253,11 +253,12 @@ class _Run:
         return loss.item(), sum(len(self.captions[i]) for i in pairs)
 
     def _sentences(self, pairs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows of the batch and their captions ``(B'·K, T)``, short ones apart from long ones, to pad less."""
+        """Rows of the batch and their captions ``(B'·K, T)``, by length in four groups, to pad half as much as in two."""
         captions = [self.captions[i] for i in pairs]
         order = sorted(range(len(pairs)), key=lambda b: max(map(len, captions[b])))
-        half = -(-len(order) // 2)
-        for rows in filter(None, (order[:half], order[half:])):
+        size = -(-len(order) // 4)
+        for first in range(0, len(order), size):
+            rows = order[first : first + size]
             yield torch.tensor(rows, device=self.device), _pad([captions[b] for b in rows]).to(self.device)
 
     def _validate(self) -> None:
