@@ -253,7 +253,7 @@ class _Run:
         return loss.item(), sum(len(self.captions[i]) for i in pairs)
 
     def _sentences(self, pairs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows of the batch and their captions ``(B'·K, T)``, by length in four groups, to pad half as much as in two."""
+        """Rows of the batch and their captions ``(B'·K, T)``, in four groups by length, to pad less."""
         captions = [self.captions[i] for i in pairs]
         order = sorted(range(len(pairs)), key=lambda b: max(map(len, captions[b])))
         size = -(-len(order) // 4)
