@@ -13,7 +13,7 @@ import zoo
 from benchmarks.demo import figures, run_all
 from benchmarks.report import keep
 
-STEPS = ("steps=1000", "validate_every=1000", "lr=1.5e-3")
+STEPS = ("steps=800", "validate_every=800", "lr=1.5e-3")
 # beside experiment=demo, which is made for MModalCC; so that all decoders are 128 wide
 SETTINGS = {
     "chg2cap": ("model.dim=128", "model.attention_dim=48", "model.hidden_dim=192"),
