@@ -16,9 +16,8 @@ from .data.dataset import PairDataset
 from .data.example import Example
 from .data.palette import PALETTE
 from .errors import DataError
+from .flag import NOTHING
 from .metrics import cider, ngrams, truth
-
-NOTHING = "the scene is the same as before"
 
 _GRID = 16  # cells per side of what the nearest pair is looked up by
 _CHUNK = 128  # pairs read at a time

@@ -16,9 +16,9 @@ from . import show
 from .data.dataset import PairDataset
 from .data.example import Example
 from .errors import DataError
+from .flag import says_no_change
 from .metrics import score, to_json, write_whole
 from .metrics.facts import fact_scores
-from .nochange import says_no_change
 
 if TYPE_CHECKING:
     import torch

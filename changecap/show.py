@@ -22,8 +22,8 @@ from preprocess.pair import Pair
 from .data.example import Example
 from .data.palette import PALETTE, to_rgb
 from .facts import CLASSES, Fact, parse
+from .flag import says_no_change
 from .metrics import write_whole
-from .nochange import says_no_change
 
 if TYPE_CHECKING:
     from .captioner import Caption

@@ -9,7 +9,7 @@ from changecap import baselines
 from changecap.data import load
 from changecap.data.palette import to_rgb
 from changecap.errors import DataError
-from changecap.nochange import says_no_change
+from changecap.flag import says_no_change
 
 SAME = ["there is no difference", "the two scenes seem identical"]
 

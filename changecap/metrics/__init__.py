@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..flag import says_no_change
 from ..jsonfile import read_json
-from ..nochange import says_no_change
 from . import bleu, cider, ngrams, rouge
 
 NAMES = (*(f"Bleu_{n + 1}" for n in range(ngrams.ORDERS)), "ROUGE_L", "CIDEr")
