@@ -48,9 +48,10 @@ def _train(config: Config, given: set[str]) -> int:
 
 def _evaluate(config: Config, given: set[str]) -> int:
     from .captioner import load as load_captioner
+    from .cardtext import print_card
     from .checkpoint import best_of
     from .data import arguments, ensure, load
-    from .evaluate import evaluate, print_card
+    from .evaluate import evaluate
 
     checkpoint = best_of(Path(config["checkpoint"]))
     captioner = load_captioner(checkpoint, _device(config))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from changecap.cardtext import print_card
 from changecap.data import load
 from changecap.data.palette import to_rgb
 from changecap.errors import DataError
-from changecap.evaluate import evaluate, print_card
+from changecap.evaluate import evaluate
 from changecap.metrics import score, score_files
 
 SAME = ["there is no difference", "the two scenes seem identical", "the scene is the same as before"]

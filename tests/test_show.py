@@ -7,27 +7,31 @@ import torch
 from PIL import Image
 
 from changecap.facts import Fact
-from changecap.show import Sample, report
+from changecap.gallery import Sample, choose
+from changecap.show import report
 from preprocess.pair import Pair
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 VOID = {"meta", "img", "br", "link", "input"}
 
 
-def subset():
-    return {"Bleu_4": 0.5, "CIDEr": 1.25, "CIDEr_full_df": 1.5}
+METRICS = dict.fromkeys((*(f"Bleu_{n}" for n in range(1, 5)), "ROUGE_L"), 0.123)
 
 
 def row(name, facts=None):
+    missing = dict.fromkeys(("METEOR", "METEOR_exact_stem"))
+    scores = METRICS | missing | {"CIDEr": 2.5}
     return {
         "name": name,
         "inputs": EVIL,
-        **dict.fromkeys(("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L"), 0.123),
-        "CIDEr": 2.5,
-        "change": subset(),
-        "no_change": None,
-        "flag": {"accuracy": 0.9, "change": 0.8, "no_change": None},
+        **scores,
+        "description": None if name == "constant" else scores,
+        "canonical": scores,
+        "flag": {"false_alarm": None, "miss": 0.25, "balanced_accuracy": None},
         "facts": facts,
+        "said": {"distinct": 1234, "vocabulary": 5, "length": {"mean": 6.5, "min": 1, "max": 9}, "verbatim": None},
+        "intervals": {"overall": {"CIDEr": [2.25, 2.75]}, "description": {"Bleu_4": [0.0625, 0.1875]}},
+        "p": {} if name == "model" else {"overall": {"Bleu_4": 0.049, "CIDEr": 0.05}},
     }
 
 
