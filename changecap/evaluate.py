@@ -112,7 +112,7 @@ def evaluate(
     said = {"model": degenerate.Baseline(hypotheses, inputs)}
     if baselines and train is not None:
         said |= degenerate.every(train, dataset, maps, limit, maps_are)
-    scores = {name: score(references, row.sentences, changed) for name, row in said.items()}
+    scores = {name: score(references, row.sentences, changed, strict=True) for name, row in said.items()}
     card = {
         "split": dataset.split,
         "pairs": len(examples),
