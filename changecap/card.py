@@ -12,6 +12,7 @@ from typing import Any
 from .baselines import Baseline
 from .facts import Fact
 from .intervals import RESAMPLES, differences, intervals
+from .metrics.described import described
 from .metrics.facts import fact_scores
 from .metrics.statistics import METRICS
 from .said import said
@@ -64,14 +65,15 @@ def card(
         JSON values. Shares and scores are fractions, None where there is nothing to score. ``rows`` has the model and
         the baselines: the metrics over all pairs; ``change`` and ``no_change``, a subset's as published;
         `System.totals`'s parts, and ``intervals`` with a pair of limits for each of their figures, ``p`` that of the
-        paired test against the model; ``facts`` and ``said``. ``per_pair`` has the model's scores of each pair.
+        paired test against the model; ``facts`` and ``said``. ``computed`` says how each metric came about, or why
+        not, and ``per_pair`` has the model's scores of each pair.
 
     Raises:
         DataError: A row lacks a pair, or there are none.
     """
     systems = measure_all(references, {name: row.sentences for name, row in rows.items()}, changed)
     model = next(iter(systems.values()))
-    missing = {name: why for name, why in model.said.missing.items() if why != "not asked for"}
+    missing = model.said.missing
     return {
         **(head or {}),
         "pairs": len(references),
@@ -81,7 +83,7 @@ def card(
             _row(name, row, systems[name], None if systems[name] is model else model, facts, training)
             for name, row in rows.items()
         ],
-        "missing": missing,
+        "computed": described(missing, f"{len(references)} scored pairs", "of words between blanks, as given"),
         "per_pair": per_pair(model),
     }
 
@@ -118,6 +120,7 @@ def _row(
         subset: float(right[chosen].mean()) if chosen.any() else None
         for subset, chosen in (("change", system.changed), ("no_change", ~system.changed))
     }
+    between = intervals(system.totals, system.changed)
     tested = {} if model is None else differences(model.totals, system.totals, system.changed)
     return {
         "name": name,
@@ -130,7 +133,7 @@ def _row(
         "flag": flag | {key: parts["flag"].get(key) for key in ("false_alarm", "miss", "balanced_accuracy")},
         "facts": fact_scores({i: row.sentences[i] for i in facts}, facts) if facts and any(facts.values()) else None,
         "said": said(row.sentences, training),
-        "intervals": nested(intervals(system.totals, system.changed)),
+        "intervals": nested({key: found and list(found) for key, found in between.items()}),
         "p": nested({key: None if found is None else found.p for key, found in tested.items()}),
     }
 

@@ -65,8 +65,9 @@ def meteor_of(row: Mapping[str, Any]) -> str:
 
 
 def value_of(row: Mapping[str, Any], part: str, name: str) -> float | None:
-    """A figure of a row; those over all pairs stand in the row itself."""
-    return (row if part == "overall" else row.get(part) or {}).get(name)
+    """A figure of a row, the mean of those that are several; those over all pairs stand in the row itself."""
+    value = (row if part == "overall" else row.get(part) or {}).get(name)
+    return value["mean"] if isinstance(value, Mapping) else value
 
 
 def alike(row: Mapping[str, Any], part: str, name: str) -> bool:
@@ -121,7 +122,8 @@ def _detail(row: Mapping[str, Any]) -> list[str]:
         for part in _PARTS:
             value = value_of(row, part, name)
             between = (row["intervals"].get(part) or {}).get(name)
-            cells.append("-" if value is None else f"{value:.3f} [{between[0]:.3f}, {between[1]:.3f}]")
+            limits = "" if between is None else f" [{between[0]:.3f}, {between[1]:.3f}]"
+            cells.append(figure(value) + limits)
         if set(cells) != {"-"}:
             lines.append(f"{label:16}" + "".join(f"{cell:>28}" for cell in cells))
     return lines

@@ -32,7 +32,7 @@ _NULLABLE: dict[str, type] = {
     **dict.fromkeys(
         ("out", "resume", "a", "b", "sem_a", "sem_b", "list", "figure", "window", "changed", "checkpoint"), str
     ),
-    **dict.fromkeys(("bands", "scale", "data.scale"), str),
+    **dict.fromkeys(("bands", "scale", "data.scale", "documents", "vocabulary"), str),
     **dict.fromkeys(("steps", "validate_every", "limit", "val", "test", "workers"), int),
 }
 _ELSEWHERE = ("self", "vocab", "inputs", "backbone", "image_size", "in_chans", "channels", "beams")  # set by other keys

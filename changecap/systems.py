@@ -111,19 +111,11 @@ def measure_all(
     keys = [str(row) for row in range(len(rows))]
     o = ngrams.overlap(theirs, ours)
     once = np.arange(len(rows)) < len(ids)  # the first system's rows: each pair is a document once
-    weight = cider.idf(o, once)
     counted = measure(dict(zip(keys, theirs, strict=True)), dict(zip(keys, ours, strict=True)), counted=o)
-    whole = replace(
-        counted, means={**counted.means, "CIDEr": cider.cider(o, weight), "CIDEr_plain": cider.plain(o, weight)}
-    )
-
+    whole = replace(counted, means={**counted.means, **cider.both(o, cider.idf(o, once))})
     flags = np.array([bool(changed[i]) for i, _ in rows])
-    own = {name: np.zeros(len(rows)) for name in ("CIDEr", "CIDEr_plain")}
-    for kind in (True, False):
-        if (flags == kind).any():
-            weight = cider.idf(o, once & (flags == kind))
-            for name, scored in (("CIDEr", cider.cider), ("CIDEr_plain", cider.plain)):
-                own[name] = np.where(flags == kind, scored(o, weight), own[name])
+    halves = [cider.both(o, cider.idf(o, once & (flags == kind))) for kind in (True, False)]
+    own = {name: np.where(flags, halves[0][name], halves[1][name]) for name in halves[0]}
     claimed = np.array([not says_no_change(sentence) for sentence in ours])
     return {
         name: System(

@@ -178,15 +178,27 @@ def _score(config: Config, given: set[str]) -> int:
     as_json = _form(config, "text", "json") == "json"
     from .metrics import score_files
 
-    scores = score_files(**{key: path and Path(path) for key, path in config.items() if key != "format"})
-    if as_json:
-        print(json.dumps(scores, ensure_ascii=False))
-    else:
-        print(f"{'':12}" + "".join(f"{name:>9}" for name in scores["corpus"]))
-        for name, row in {"all pairs": scores["corpus"], **scores["subsets"]}.items():
-            values = [f"{row[metric]:9.4f}" if row else f"{'-':>9}" for metric in scores["corpus"]]
-            print(f"{name.replace('_', '-'):12}" + "".join(values))
+    _one_of(config, "units", "words", "ids")
+    if (config["units"] == "ids") != (config["vocabulary"] is not None):
+        raise UsageError("units=ids and vocabulary=FILE, the map of words to ids, belong together")
+    files = {key: path and Path(path) for key, path in config.items() if key not in ("format", "units")}
+    scores = score_files(**files)
+    for note in scores["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    print(json.dumps(scores, ensure_ascii=False) if as_json else _scores(scores))
     return 0
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    """Corpus values as a table, and why some are not there."""
+    columns = {"all pairs": scores["corpus"], **scores["subsets"]}
+    lines = [f"{'':18}" + "".join(f"{name.replace('_', '-'):>11}" for name in columns)]
+    for metric in (*scores["corpus"], "CIDEr_full_df"):
+        values = [(row or {}).get(metric) for row in columns.values()]
+        if any(value is not None for value in values):
+            lines.append(f"{metric:18}" + "".join(f"{'-':>11}" if v is None else f"{v:11.4f}" for v in values))
+    absent = [name for name, value in scores["corpus"].items() if value is None]
+    return "\n".join([*lines, *(f"{name} {scores['computed'][name]}" for name in absent)])
 
 
 def _synth(config: Config, given: set[str]) -> int:
@@ -281,9 +293,13 @@ def _numbers(config: Config, key: str, count: int) -> tuple[int, ...]:
 
 
 def _form(config: Config, *known: str) -> str:
-    if config["format"] not in known:
-        raise UsageError(f"format must be {' or '.join(known)}, got {config['format']!r}")
-    return str(config["format"])
+    return _one_of(config, "format", *known)
+
+
+def _one_of(config: Config, key: str, *known: str) -> str:
+    if config[key] not in known:
+        raise UsageError(f"{key} must be {' or '.join(known)}, got {config[key]!r}")
+    return str(config[key])
 
 
 VERBS = {

@@ -47,6 +47,11 @@ def plain(o: Overlap, weight: Floats) -> Floats:
     return _mean(o, _cosine(o, o.ours, weight))
 
 
+def both(o: Overlap, weight: Floats) -> dict[str, Floats]:
+    """`cider` and `plain` by their names."""
+    return {"CIDEr": cider(o, weight), "CIDEr_plain": plain(o, weight)}
+
+
 def _cosine(o: Overlap, ours: Ints, weight: Floats) -> Floats:
     """Cosine ``(R,)`` of each reference and its hypothesis, whose shared n-grams count ``ours`` ``(M,)``; mean of n."""
     gram = o.ngrams.gram[o.entry]

@@ -115,8 +115,7 @@ def measure(
     o = ngrams.overlap(theirs, ours) if counted is None else counted
     means: dict[str, Floats] = {"ROUGE_L": rouge.rouges(theirs, ours)}
     if documents is None:
-        weight = cider.idf(o)
-        means |= {"CIDEr": cider.cider(o, weight), "CIDEr_plain": cider.plain(o, weight)}
+        means |= cider.both(o, cider.idf(o))
     else:
         means |= _by_documents(theirs, ours, documents)
     lines: dict[str, Floats] = {}
@@ -176,4 +175,4 @@ def _by_documents(
     pairs = len(hypotheses)
     o = ngrams.overlap([*references, *documents], [*hypotheses, *[""] * len(documents)])
     weight = cider.idf(o, np.arange(o.pairs) >= pairs)
-    return {"CIDEr": cider.cider(o, weight)[:pairs], "CIDEr_plain": cider.plain(o, weight)[:pairs]}
+    return {name: values[:pairs] for name, values in cider.both(o, weight).items()}
