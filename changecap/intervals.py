@@ -95,7 +95,8 @@ def differences(
     Both are resampled together, so what is hard for both says nothing. p is the share of resamples whose difference
     lies at least as far from the observed one as that lies from 0 (the resamples moved to the null hypothesis; Efron
     and Tibshirani 1993, chapter 16), the observed one counted in: two-sided, at least ``1 / (count + 1)``. It does not
-    depend on which system comes first.
+    depend on which system comes first. Where the systems differ on few pairs it is a little lenient: five right against
+    none give 0.04, where a sign test gives 0.06.
 
     Args:
         ours: Figures of one system.

@@ -26,12 +26,13 @@ class Verb:
     """What a verb does.
 
     ``run`` takes the resolved configuration and the keys that were given, and returns the exit status. ``settles``
-    says of an argument of the model whether it can be given.
+    says of an argument of the model whether it can be given, ``plain`` which key arguments without one belong to.
     """
 
     examples: tuple[str, ...]
     run: Callable[[Config, set[str]], int]
     settles: Callable[[str], bool] = lambda argument: True
+    plain: str | None = None
 
 
 def _train(config: Config, given: set[str]) -> int:
@@ -181,12 +182,37 @@ def _score(config: Config, given: set[str]) -> int:
     _one_of(config, "units", "words", "ids")
     if (config["units"] == "ids") != (config["vocabulary"] is not None):
         raise UsageError("units=ids and vocabulary=FILE, the map of words to ids, belong together")
-    files = {key: path and Path(path) for key, path in config.items() if key not in ("format", "units")}
-    scores = score_files(**files)
+    if config["card"] and (others := sorted(given & {"documents", "units"})):
+        raise UsageError(
+            f"card=true scores words by the frequencies of their references; leave out {', '.join(others)}"
+        )
+    if config["training"] is not None and not config["card"]:
+        raise UsageError("training=FILE is for the score card; add card=true")
+    own = ("format", "units", "card", "training")
+    files = {key: path and Path(path) for key, path in config.items() if key not in own}
+    scores = score_files(**{**files, "out": None} if config["card"] else files)
     for note in scores["notes"]:
         print(f"note: {note}", file=sys.stderr)
-    print(json.dumps(scores, ensure_ascii=False) if as_json else _scores(scores))
+    said = _carded(scores, files, config["training"]) if config["card"] else _scores(scores)
+    print(json.dumps(scores, ensure_ascii=False) if as_json else said)
     return 0
+
+
+def _carded(scores: Config, files: Mapping[str, Path | None], training: str | None) -> str:
+    """Add the score card to ``scores``, write both and the card's page, and say the card."""
+    from .cardfiles import card_of_files
+    from .cardtext import print_card
+    from .metrics import to_json, write_whole
+
+    sources = {key: files[key] for key in ("references", "hypotheses", "changed")}
+    out = files["out"]
+    page = out and out.with_suffix(".html")
+    scores["card"] = card_of_files(**sources, training=training and Path(training), page=page)  # type: ignore[arg-type]
+    said = print_card(scores["card"])
+    if out is not None:
+        write_whole(out, to_json(scores))
+        said += f"\nscores: {out}\nreport: {page}"
+    return said
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
@@ -199,6 +225,20 @@ def _scores(scores: Mapping[str, Any]) -> str:
             lines.append(f"{metric:18}" + "".join(f"{'-':>11}" if v is None else f"{v:11.4f}" for v in values))
     absent = [name for name, value in scores["corpus"].items() if value is None]
     return "\n".join([*lines, *(f"{name} {scores['computed'][name]}" for name in absent)])
+
+
+def _compare(config: Config, given: set[str]) -> int:
+    from .compare import compare
+    from .comparetext import FORMATS
+    from .metrics import write_whole
+
+    form = _form(config, *FORMATS)
+    said = FORMATS[form](compare([str(run) for run in config["runs"]], config["split"]))
+    if config["out"] is not None:
+        write_whole(Path(config["out"]), said)
+    else:
+        print(said, end="")
+    return 0
 
 
 def _synth(config: Config, given: set[str]) -> int:
@@ -324,7 +364,21 @@ VERBS = {
         ),
         _caption,
     ),
-    "score": Verb(("changecap score references=references.json hypotheses=hypotheses.json",), _score),
+    "score": Verb(
+        (
+            "changecap score references=references.json hypotheses=hypotheses.json",
+            "changecap score references=references.json hypotheses=hypotheses.json card=true out=scores.json",
+        ),
+        _score,
+    ),
+    "compare": Verb(
+        (
+            "changecap compare runs/rgb runs/both",
+            "changecap compare runs/rgb-0,runs/rgb-1,runs/rgb-2 runs/both-0,runs/both-1,runs/both-2 format=latex",
+        ),
+        _compare,
+        plain="runs",
+    ),
     "synth": Verb(("changecap synth out=data/synth256 pairs=1000 size=256",), _synth),
     "parity": Verb(
         (
