@@ -25,6 +25,14 @@ METRIC_LABELS = {
     "sm4": "S*m of 4",
     "sm5": "S*m of 5",
 }
+FIGURE_LABELS = METRIC_LABELS | {
+    "false_alarm": "false alarms",
+    "miss": "missed",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+}
 _PARTS = {"description": "changed pairs", "overall": "all pairs, as published", "canonical": "all pairs, one form"}
 
 

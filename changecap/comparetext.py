@@ -10,14 +10,19 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .cardtext import ALIKE, METRIC_LABELS, WIDTH
+from .cardtext import ALIKE, FIGURE_LABELS, METRIC_LABELS, WIDTH
+
+
+def _labels(*names: str) -> dict[str, str]:
+    return {name: FIGURE_LABELS[name] for name in names}
+
 
 _LABELS = {
-    "flag": {"false_alarm": "false alarms", "miss": "missed", "balanced_accuracy": "balanced accuracy"},
+    "flag": _labels("false_alarm", "miss", "balanced_accuracy"),
     "description": METRIC_LABELS | {"CIDEr": "CIDEr*"},
     "overall": METRIC_LABELS,
     "canonical": METRIC_LABELS,
-    "classes": {"precision": "precision", "recall": "recall", "f1": "F1"},
+    "classes": _labels("precision", "recall", "f1"),
 }
 _TITLES = {
     "flag": "flag",

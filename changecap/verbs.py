@@ -53,6 +53,7 @@ def _evaluate(config: Config, given: set[str]) -> int:
     from .checkpoint import best_of
     from .data import arguments, ensure, load
     from .evaluate import evaluate
+    from .evaluation import remember
 
     checkpoint = best_of(Path(config["checkpoint"]))
     captioner = load_captioner(checkpoint, _device(config))
@@ -79,6 +80,8 @@ def _evaluate(config: Config, given: set[str]) -> int:
         **_search(config),
         **{key: config[key] for key in ("batch", "baselines", "limit", "report")},
     )
+    if config["out"] is None and config["split"] == "test" and config["limit"] is None:
+        remember(checkpoint, captioner.config, card, data["name"])
     print(print_card(card))
     print(f"report: {out / 'report.html'}" if config["report"] else f"results: {out}")
     return 0

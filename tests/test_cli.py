@@ -314,6 +314,8 @@ def test_a_run_is_evaluated_by_its_folder_alone(run, capsys):
     assert "nearest by maps" in said
     assert "validation" in (run / "test" / "report.html").read_text().lower()
     assert len(json.loads((run / "test" / "hypotheses.json").read_text())) == 6
+    measured = json.loads((run / "best" / "evaluation.json").read_text())
+    assert (measured["split"], measured["pairs"], measured["data"]) == ("test", 6, "second_cc")
 
 
 def test_an_evaluation_takes_another_split_folder_and_size(run, tmp_path, capsys):

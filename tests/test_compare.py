@@ -69,7 +69,7 @@ def test_a_run_may_be_named_by_its_evaluation_or_a_file_of_it(evaluated):
     found = compare([run, other])
     for path in (f"{run}/test", f"{run}/test/hypotheses.json"):
         assert compare([path, other])["systems"] == found["systems"]
-    with pytest.raises(DataError, match="not evaluated on the split val: .* run changecap evaluate .* split=val"):
+    with pytest.raises(DataError, match=r"not evaluated on the split val: .* run changecap evaluate .* split=val"):
         compare([run, other], "val")
 
 
