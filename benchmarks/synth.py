@@ -28,9 +28,9 @@ from changecap import baselines, data
 from changecap.data.palette import to_rgb
 from changecap.data.synthetic import render_pair, write
 from changecap.data.synthetic.grammar import captions
+from changecap.flag import says_no_change
 from changecap.metrics import score
 from changecap.metrics.facts import fact_scores
-from changecap.nochange import says_no_change
 
 SIZES = (64, 128, 256)
 PROCESSES = (1, 2)

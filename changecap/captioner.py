@@ -23,9 +23,9 @@ from .decoding import Decoding
 from .errors import CheckpointError, ConfigError, DataError
 from .evaluation import remembered
 from .facts import CLASSES
+from .flag import says_no_change
 from .metrics import write_whole
 from .modelcard import model_card
-from .nochange import says_no_change
 from .vocabulary import Vocabulary
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor

@@ -29,8 +29,8 @@ from .data.dataset import read_image, read_rgb, read_together, together
 from .data.example import Source
 from .data.folder import sentences
 from .errors import DataError
+from .flag import says_no_change
 from .jsonfile import read_json
-from .nochange import says_no_change
 from .vocabulary import tokenise
 
 # kind -> level and what it means; errors stop a training, warnings spoil it

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from changecap.errors import DataError
+from changecap.flag import NO_CHANGE
 from changecap.metrics import NAMES, score, score_files
-from changecap.nochange import NO_CHANGE
 
 SAME = ["there is no difference", "the two scenes seem identical", "the scene is the same as before"]
 REFERENCES = {

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..flag import says_no_change
 from ..jsonfile import read_json
-from ..nochange import says_no_change
 from ..vocabulary import read_words
 from . import cider, ngrams
 from .described import described
