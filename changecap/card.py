@@ -29,13 +29,13 @@ _FORM = (
     "BLEU-4 by many points and says nothing of the model."
 )
 _INTERVALS = (
-    f"[a, b]: 95 % bootstrap interval over pairs, {RESAMPLES:,} resamples, changed and unchanged pairs drawn apart, "
+    f"Intervals: 95 % bootstrap over pairs, {RESAMPLES:,} resamples, changed and unchanged pairs drawn apart, "
     "document frequencies of the full set. It says nothing of training again with another seed; and a share of exactly "
     "0 or 1 looks certain, though where n pairs show none it may well be 3 in n."
 )
 _BASELINES = {
-    "constant": "constant: one no-change sentence",
-    "template": "flag + template: the true flag and the most typical change caption",
+    "constant": "constant: {constant!r} of every pair",
+    "template": "flag + template: the true flag, and {template!r}, the most typical change caption, where it is set",
     "nearest_rgb": "nearest: the caption of the most similar training pair",
 }
 
@@ -78,7 +78,7 @@ def card(
         **(head or {}),
         "pairs": len(references),
         "changed": int(model.changed.sum()),
-        "notes": [*notes, _CIDER, _FORM, _INTERVALS, *_of_baselines(rows), *_of_missing(missing)],
+        "notes": [*notes, _CIDER, _FORM, _INTERVALS, *_of_baselines(rows, changed), *_of_missing(missing)],
         "rows": [
             _row(name, row, systems[name], None if systems[name] is model else model, facts, training)
             for name, row in rows.items()
@@ -138,8 +138,11 @@ def _row(
     }
 
 
-def _of_baselines(rows: Mapping[str, Baseline]) -> list[str]:
-    known = [text for name, text in _BASELINES.items() if name in rows]
+def _of_baselines(rows: Mapping[str, Baseline], changed: Mapping[str, bool]) -> list[str]:
+    """What each baseline is, with the sentence that it says of every pair, or of every changed one."""
+    first = next((i for i in changed if changed[i]), next(iter(changed)))
+    sentences = {name: row.sentences[first] for name, row in rows.items()}
+    known = [text.format(**sentences) for name, text in _BASELINES.items() if name in rows]
     return [f"{'. '.join(known)}."] if known else []
 
 
