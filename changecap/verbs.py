@@ -196,13 +196,13 @@ def _score(config: Config, given: set[str]) -> int:
     scores = score_files(**{**files, "out": None} if config["card"] else files)
     for note in scores["notes"]:
         print(f"note: {note}", file=sys.stderr)
-    said = _carded(scores, files, config["training"]) if config["card"] else _scores(scores)
-    print(json.dumps(scores, ensure_ascii=False) if as_json else said)
+    say = _carded(scores, files, config["training"]) if config["card"] else _scores
+    print(json.dumps(scores, ensure_ascii=False) if as_json else say(scores))
     return 0
 
 
-def _carded(scores: Config, files: Mapping[str, Path | None], training: str | None) -> str:
-    """Add the score card to ``scores``, write both and the card's page, and say the card."""
+def _carded(scores: Config, files: Mapping[str, Path | None], training: str | None) -> Callable[[Config], str]:
+    """Add the score card to ``scores`` and write both and the card's page; how to say them."""
     from .cardfiles import card_of_files
     from .cardtext import print_card
     from .metrics import to_json, write_whole
@@ -211,11 +211,11 @@ def _carded(scores: Config, files: Mapping[str, Path | None], training: str | No
     out = files["out"]
     page = out and out.with_suffix(".html")
     scores["card"] = card_of_files(**sources, training=training and Path(training), page=page)  # type: ignore[arg-type]
-    said = print_card(scores["card"])
+    where = ""
     if out is not None:
         write_whole(out, to_json(scores))
-        said += f"\nscores: {out}\nreport: {page}"
-    return said
+        where = f"\nscores: {out}\nreport: {page}"
+    return lambda whole: print_card(whole["card"]) + where
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
