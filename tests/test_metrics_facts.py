@@ -2,7 +2,8 @@ import pytest
 
 from changecap.errors import DataError
 from changecap.facts import Fact
-from changecap.metrics.facts import fact_scores
+from changecap.metrics import classes
+from changecap.metrics.facts import class_scores, fact_scores
 
 BUILT = Fact("ground", "building", 2, "top left")
 DUG = Fact("low vegetation", "water", 1, "right")
@@ -77,3 +78,12 @@ def test_a_missing_sentence_is_an_error_with_its_id():
 def test_data_without_any_fact_cannot_be_scored():
     with pytest.raises(DataError, match="no fact in 2 pairs"):
         fact_scores({"1": SAID, "2": ALSO}, {"1": [], "2": []})
+
+
+def test_class_scores_of_facts_are_those_of_their_directions():
+    said = {"1": f"{SAID} and {ALSO}", "2": ALSO}
+    scores = class_scores(said, {"1": [BUILT, BUILT, DUG], "2": []})
+    assert scores == classes.class_scores(
+        said, {"1": {("ground", "building"), ("low vegetation", "water")}, "2": set()}
+    )
+    assert (scores["precision"], scores["recall"], scores["false_claims"]) == (4 / 6, 1.0, 2)

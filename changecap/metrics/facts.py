@@ -1,9 +1,13 @@
-"""How many of the true changes a caption states. Needs facts, which only data made by the simulator has."""
+"""How many of the true changes captions state, and how many false ones.
+
+Needs facts, which only data made by the simulator has.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from ..errors import DataError
 from ..facts import Fact, mentioned, parse
+from . import classes
 
 
 def fact_scores(hypotheses: Mapping[str, str], truth: Mapping[str, Sequence[Fact]]) -> dict[str, float]:
@@ -39,6 +43,23 @@ def fact_scores(hypotheses: Mapping[str, str], truth: Mapping[str, Sequence[Fact
             right["place"] += _matched([fact.place for fact in true], [fact.place for fact in said])
             right["count"] += _matched([fact.count for fact in true], [fact.count for fact in said])
     return {name: value / total for name, value in right.items()}
+
+
+def class_scores(hypotheses: Mapping[str, str], facts: Mapping[str, Sequence[Fact]]) -> dict:
+    """Precision and recall of the classes and directions of change, as :func:`changecap.metrics.classes.class_scores`.
+
+    `fact_scores` asks what part of the truth was said and lets false claims pass; here they cost.
+
+    Args:
+        hypotheses: One sentence for at least each id of ``facts``.
+        facts: The facts of each pair, none for a pair that did not change.
+
+    Raises:
+        DataError: a sentence is missing, or there is no fact at all.
+    """
+    return classes.class_scores(
+        hypotheses, {i: {(fact.source, fact.target) for fact in of_pair} for i, of_pair in facts.items()}
+    )
 
 
 def _matched(true: Sequence[object], said: Sequence[object]) -> int:
