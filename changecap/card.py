@@ -12,6 +12,7 @@ from typing import Any
 from .baselines import Baseline
 from .facts import Fact
 from .intervals import RESAMPLES, differences, intervals
+from .metrics.classes import Change, class_scores
 from .metrics.described import described
 from .metrics.facts import fact_scores
 from .metrics.statistics import METRICS
@@ -46,6 +47,7 @@ def card(
     changed: Mapping[str, bool],
     *,
     facts: Mapping[str, Sequence[Fact]] | None = None,
+    changes: Mapping[str, Collection[Change]] | None = None,
     training: Collection[str] | None = None,
     head: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
@@ -57,6 +59,7 @@ def card(
         rows: What the model, first, and each baseline say of each pair, and what they were given.
         changed: Whether each pair changed.
         facts: What truly changed in each pair, where the data state it.
+        changes: Which class became which in each pair, where it is known; by default what the facts say.
         training: The captions of training, to count what is repeated word for word.
         head: What else is known of the evaluation, such as its split; comes first.
         notes: What a reader must know beside what the card itself says.
@@ -65,13 +68,16 @@ def card(
         JSON values. Shares and scores are fractions, None where there is nothing to score. ``rows`` has the model and
         the baselines: the metrics over all pairs; ``change`` and ``no_change``, a subset's as published;
         `System.totals`'s parts, and ``intervals`` with a pair of limits for each of their figures, ``p`` that of the
-        paired test against the model; ``facts`` and ``said``. ``computed`` says how each metric came about, or why
-        not, and ``per_pair`` has the model's scores of each pair.
+        paired test against the model; ``facts``, ``classes`` and ``said``. ``computed`` says how each metric came
+        about, or why not, and ``per_pair`` has the model's scores of each pair.
 
     Raises:
         DataError: A row lacks a pair, or there are none.
     """
-    systems = measure_all(references, {name: row.sentences for name, row in rows.items()}, changed)
+    if changes is None and facts is not None:
+        changes = {i: {(fact.source, fact.target) for fact in stated} for i, stated in facts.items()}
+    sentences = {name: row.sentences for name, row in rows.items()}
+    systems = measure_all(references, sentences, changed, changes)
     model = next(iter(systems.values()))
     missing = model.said.missing
     return {
@@ -80,20 +86,27 @@ def card(
         "changed": int(model.changed.sum()),
         "notes": [*notes, _CIDER, _FORM, _INTERVALS, *_of_baselines(rows, changed), *_of_missing(missing)],
         "rows": [
-            _row(name, row, systems[name], None if systems[name] is model else model, facts, training)
+            _row(name, row, systems[name], None if systems[name] is model else model)
+            | {
+                "facts": fact_scores(row.sentences, facts) if facts and any(facts.values()) else None,
+                "classes": class_scores(row.sentences, changes) if changes and any(changes.values()) else None,
+                "said": said(row.sentences, training),
+            }
             for name, row in rows.items()
         ],
         "computed": described(missing, f"{len(references)} scored pairs", "of words between blanks, as given"),
-        "per_pair": per_pair(model),
+        "per_pair": per_pair(model, changes or {}),
     }
 
 
-def per_pair(system: System) -> dict[str, dict[str, Any]]:
-    """What is known of each pair: whether it changed, whether the sentence says so, and every metric."""
+def per_pair(system: System, changes: Mapping[str, Collection[Change]]) -> dict[str, dict[str, Any]]:
+    """What is known of each pair: whether it changed, whether the sentence says so, true changes and every metric."""
     scores = {name: values.tolist() for name, values in system.said.per_pair().items()}
     flags = zip(system.said.ids, system.changed.tolist(), system.claimed.tolist(), strict=True)
     return {
-        i: {"changed": changed, "claimed": claimed} | {name: values[n] for name, values in scores.items()}
+        i: {"changed": changed, "claimed": claimed}
+        | ({"changes": sorted(map(list, changes[i]))} if i in changes else {})
+        | {name: values[n] for name, values in scores.items()}
         for n, (i, changed, claimed) in enumerate(flags)
     }
 
@@ -106,14 +119,7 @@ def nested(figures: Mapping[Figure, Any]) -> dict[str, dict[str, Any]]:
     return {part: found[part] for part in PARTS if part in found}
 
 
-def _row(
-    name: str,
-    row: Baseline,
-    system: System,
-    model: System | None,
-    facts: Mapping[str, Sequence[Fact]] | None,
-    training: Collection[str] | None,
-) -> dict[str, Any]:
+def _row(name: str, row: Baseline, system: System, model: System | None) -> dict[str, Any]:
     parts = nested({key: float(value) for key, value in system.totals().items()})
     right = system.claimed == system.changed
     flag = {"accuracy": float(right.mean())} | {
@@ -131,8 +137,6 @@ def _row(
         "description": plain(parts["description"]) if "description" in parts else None,
         "canonical": plain(parts["canonical"]),
         "flag": flag | {key: parts["flag"].get(key) for key in ("false_alarm", "miss", "balanced_accuracy")},
-        "facts": fact_scores({i: row.sentences[i] for i in facts}, facts) if facts and any(facts.values()) else None,
-        "said": said(row.sentences, training),
         "intervals": nested({key: found and list(found) for key, found in between.items()}),
         "p": nested({key: None if found is None else found.p for key, found in tested.items()}),
     }

@@ -48,6 +48,8 @@ def print_card(card: Mapping[str, Any]) -> str:
     lines += ["", *_main(rows), "", *_detail(rows[0]), "", *_said(rows)]
     if any(row["facts"] or row.get("classes") for row in rows):
         lines += ["", *_facts(rows)]
+    if rows[0].get("classes"):
+        lines += ["", *_classes(rows[0]["classes"])]
     for note in card["notes"]:
         lines += ["", *textwrap.wrap(note, WIDTH)]
     return "\n".join(lines) + "\n"
@@ -148,7 +150,7 @@ def _said(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             str(said["distinct"]),
             str(said["vocabulary"]),
             f"{said['length']['mean']:.1f}",
-            figure(said["verbatim"]),
+            figure(said["seen"]),
         ]
         lines.append(_line(row["name"], cells) + f"   {row['inputs']}")
     lines += textwrap.wrap(
@@ -169,6 +171,26 @@ def _facts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         values = [(row.get("classes") or {}).get(name) for name in classes]
         values += [(row["facts"] or {}).get(name) for name in facts]
         lines.append(_line(row["name"], map(figure, values)))
+    return lines
+
+
+def _classes(found: Mapping[str, Any]) -> list[str]:
+    """How the model names each class, as lost and as gained."""
+    lines = [
+        f"{'':16}{_over('lost', 4)}{_over('gained', 4)}",
+        _line("model", ["precis", "recall", "said", "true"] * 2),
+    ]
+    for name, roles in found["classes"].items():
+        cells = []
+        for role in ("lost", "gained"):
+            cells += [figure(roles[role]["precision"]), figure(roles[role]["recall"])]
+            cells += [str(roles[role]["claimed"]), str(roles[role]["support"])]
+        lines.append(_line(name, cells))
+    lines += textwrap.wrap(
+        f"{found['false_claims']} of {found['claimed']} claims of a class lost or gained are false; "
+        f"{found['support'] - found['right']} of {found['support']} true ones go unsaid.",
+        WIDTH,
+    )
     return lines
 
 

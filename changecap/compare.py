@@ -20,6 +20,7 @@ from .errors import DataError, UsageError
 from .intervals import Totals, differences, intervals, mean, spread
 from .jsonfile import read_json
 from .metrics import truth
+from .metrics.classes import Change
 from .systems import Figure, System, measure_all
 
 _FILES = ("hypotheses.json", "card.json")
@@ -41,6 +42,7 @@ class Run:
     references: dict[str, list[str]]
     hypotheses: dict[str, str]
     changed: dict[str, bool]
+    changes: dict[str, list[Change]]  # of the pairs of which they are known
     card: Mapping[str, Any]  # empty where there is none
 
 
@@ -70,7 +72,9 @@ def compare(runs: Sequence[str], split: str = "test") -> dict[str, Any]:
     first = everyone[0]
     for other in everyone[1:]:
         _same_pairs(first, other)
-    measured = measure_all(first.references, {str(n): run.hypotheses for n, run in enumerate(everyone)}, first.changed)
+    sentences = {str(n): run.hypotheses for n, run in enumerate(everyone)}
+    changes = next((run.changes for run in everyone if run.changes), None)  # one that saw maps knows them for all
+    measured = measure_all(first.references, sentences, first.changed, changes)
     each = iter(measured.values())
     members = [[next(each) for _ in several] for several in systems]
     names = _names(systems)
@@ -121,7 +125,8 @@ def read(path: Path, split: str) -> Run:
     pairs = card.get("per_pair", {})
     changed = {i: pair["changed"] for i, pair in pairs.items()} if pairs else truth(references)
     name = folder.parent.name if folder.name in _SPLITS else folder.name
-    return Run(folder, name or str(folder), references, hypotheses, changed, card)
+    changes = {i: [(a, b) for a, b in pair["changes"]] for i, pair in pairs.items() if "changes" in pair}
+    return Run(folder, name or str(folder), references, hypotheses, changed, changes, card)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -139,10 +144,11 @@ def _same_pairs(first: Run, other: Run) -> None:
                 f"{first.folder} and {other.folder} are evaluations of different pairs: {len(extra)} only in "
                 f"{more.folder}, such as {extra[0]!r}; evaluate both on the same split of the same data"
             )
-    for what, ours, theirs in (
+    stated: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
         ("references", first.references, other.references),
         ("changed", first.changed, other.changed),
-    ):
+    )
+    for what, ours, theirs in stated:
         if odd := [i for i in first.references if ours.get(i) != theirs.get(i)]:
             raise DataError(
                 f"{first.folder} and {other.folder} do not have the same {what} for {len(odd)} pairs, such as "

@@ -14,6 +14,7 @@ from .data.dataset import PairDataset
 from .data.example import Example
 from .errors import DataError
 from .metrics import to_json, write_whole
+from .metrics.classes import Change, from_maps
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +94,8 @@ def evaluate(
         references,
         rows,
         {example.id: degenerate.changed(example) for example in examples},
-        facts={example.id: example.facts for example in examples if example.facts is not None},
+        facts={example.id: example.facts for example in examples if example.facts is not None} or None,
+        changes=_changes(dataset, examples),
         training=None if train is None else {sentence for example in train.examples for sentence in example.captions},
         head={
             "split": dataset.split,
@@ -139,6 +141,16 @@ def _captions(
             captions += captioner.caption(pairs, **options)
             bar.update(len(captions) - start)
     return captions
+
+
+def _changes(dataset: PairDataset, examples: Sequence[Example]) -> dict[str, frozenset[Change]] | None:
+    """Which class became which by the maps, where they were read and no facts say it."""
+    if not dataset.maps or any(e.facts is not None for e in examples):
+        return None
+    if any(e.sem_a is None or e.sem_b is None for e in examples):
+        return None
+    pairs = ((e.id, dataset[i]) for i, e in enumerate(examples))
+    return {i: from_maps(pair.sem_a.numpy(), pair.sem_b.numpy()) for i, pair in pairs}  # type: ignore[union-attr]
 
 
 def _galleries(

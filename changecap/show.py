@@ -123,7 +123,7 @@ def _tables(card: Mapping[str, Any]) -> str:
             _Column("said", "distinct", "distinct sentences", 0),
             _Column("said", "vocabulary", "distinct words", 0),
             _Column("said", "length", "words each", 1),
-            _Column("said", "verbatim", "seen in training"),
+            _Column("said", "seen", "seen in training"),
         ],
     }
     content = {
@@ -135,7 +135,7 @@ def _tables(card: Mapping[str, Any]) -> str:
     told = f"<p class=note>≈: not told apart from the model on these pairs (paired bootstrap, p ≥ {ALIKE}).</p>"
     return (
         f"<section><h2>Score card</h2>{_table(rows, scores)}{_table(rows, content)}"
-        f"{_detail(rows[0])}{told * (len(rows) > 1)}{notes}</section>"
+        f"{_detail(rows[0])}{_classes(rows[0])}{told * (len(rows) > 1)}{notes}</section>"
     )
 
 
@@ -185,6 +185,30 @@ def _detail(model: Mapping[str, Any]) -> str:
     return (
         "<details><summary>every metric of the model, with its interval</summary><div class=wide><table>"
         f"<thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div></details>"
+    )
+
+
+def _classes(model: Mapping[str, Any]) -> str:
+    """How the model names each class, as lost and as gained, folded away."""
+    found = model.get("classes")
+    if not found:
+        return ""
+    keys = {"precision": "precision", "recall": "recall", "claimed": "said", "support": "true"}
+    digits = {"precision": 3, "recall": 3, "claimed": 0, "support": 0}
+    lines = []
+    for name, roles in found["classes"].items():
+        cells = "".join(
+            f"<td{' class=first' * (key == 'precision')}>{_figure(roles[role][key], digits[key])}</td>"
+            for role in ("lost", "gained")
+            for key in keys
+        )
+        lines.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    heads = "".join(f"<th{' class=first' * (key == 'precision')}>{title}</th>" for key, title in keys.items()) * 2
+    return (
+        "<details><summary>classes lost and gained, and how often the model names them rightly</summary>"
+        "<div class=wide><table><thead><tr><th></th><th class=group colspan=4>lost</th>"
+        f"<th class=group colspan=4>gained</th></tr><tr><th></th>{heads}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div></details>"
     )
 
 

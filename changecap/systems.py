@@ -5,7 +5,7 @@ were said, and all pairs after every no-change sentence took one form. What a pa
 whoever said it: the systems agree on many.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .errors import DataError
 from .flag import canonical, says_no_change
 from .metrics import cider, ngrams
+from .metrics.classes import Change, tallies
 from .metrics.statistics import METRICS, Statistics, measure, with_means
 
 Floats = NDArray[np.float64]
@@ -30,7 +31,7 @@ class System:
     own: Mapping[str, Floats]  # CIDEr (P,) by the document frequencies of the pair's own subset
     changed: Bools  # (P,) whether the pair changed
     claimed: Bools  # (P,) whether the sentence says so
-    named: Mapping[str, Floats] | None = None  # "right", "said", "true": changes (P,); None where truth states none
+    tallies: Floats | None = None  # (P, 3) classes lost and gained: right, claimed, true; None where nobody knows
 
     def totals(self, times: Floats | None = None) -> dict[Figure, Floats]:
         """Every figure where each pair counts as often as ``times`` ``(..., P)`` says, by default once.
@@ -40,7 +41,8 @@ class System:
         - ``description``: the metrics over changed pairs, by the document frequencies of all pairs;
         - ``overall``: the metrics over all pairs, as published;
         - ``canonical``: the same after every no-change sentence took one form;
-        - ``classes``: ``precision``, ``recall`` and ``f1`` of the changes named; NaN where none is named, or true.
+        - ``classes``: ``precision``, ``recall`` and ``f1`` of the classes said to be lost and gained, as
+          `metrics.classes.class_scores` has them; NaN where none is claimed, or true.
 
         What the set has no pairs for is absent.
         """
@@ -55,11 +57,11 @@ class System:
             found["flag", "false_alarm"] = same @ self.claimed / same.sum(-1)
         if ("flag", "miss") in found and ("flag", "false_alarm") in found:
             found["flag", "balanced_accuracy"] = 1 - (found["flag", "miss"] + found["flag", "false_alarm"]) / 2
-        if self.named is not None:
-            right, said, true = (np.asarray(times @ self.named[name]) for name in ("right", "said", "true"))
-            found["classes", "precision"] = _share(right, said)
+        if self.tallies is not None:
+            right, claimed, true = np.moveaxis(times @ self.tallies, -1, 0)
+            found["classes", "precision"] = _share(right, claimed)
             found["classes", "recall"] = _share(right, true)
-            found["classes", "f1"] = _share(2 * right, said + true)
+            found["classes", "f1"] = _share(2 * right, claimed + true)
         return found
 
     def subset(self, changed: bool) -> dict[str, float | None] | None:
@@ -84,7 +86,7 @@ def measure_all(
     references: Mapping[str, Sequence[str]],
     sentences: Mapping[str, Mapping[str, str]],
     changed: Mapping[str, bool],
-    named: Mapping[str, Mapping[str, Floats]] | None = None,
+    changes: Mapping[str, Collection[Change]] | None = None,
 ) -> dict[str, System]:
     """Measure all systems, each sentence of a pair once.
 
@@ -92,7 +94,7 @@ def measure_all(
         references: Sentences of each pair.
         sentences: What each system says of each of these pairs, by the system's name.
         changed: Whether each pair changed.
-        named: Changes named and true, of the systems of which they are known; see `System`.
+        changes: True changes of class, of the pairs of which they are known.
 
     Raises:
         DataError: A system has other pairs than the references, or there are none.
@@ -124,10 +126,16 @@ def measure_all(
             {metric: values[said] for metric, values in own.items()},
             flags[said],
             claimed[said],
-            (named or {}).get(name),
+            _tallied(sentences[name], changes, ids) if changes else None,
         )
         for name, (said, same) in spoken.items()
     }
+
+
+def _tallied(said: Mapping[str, str], changes: Mapping[str, Collection[Change]], ids: Sequence[str]) -> Floats:
+    """`System.tallies`; a pair of which the true changes are not known has no say."""
+    found = tallies(said, changes)
+    return np.array([found.get(i, (0, 0, 0)) for i in ids], dtype=np.float64)
 
 
 def _rows(statistics: Statistics, rows: Sequence[int], ids: Sequence[str]) -> Statistics:

@@ -9,6 +9,7 @@ from changecap.cardfiles import card_of_files
 from changecap.cardtext import print_card
 from changecap.cli import main
 from changecap.errors import DataError
+from changecap.facts import Fact
 from changecap.flag import canonical, says_no_change
 from changecap.metrics import score
 from changecap.systems import measure_all
@@ -139,6 +140,43 @@ def test_multiplicities_count_pairs_as_often_as_if_they_stood_there():
     assert totals["flag", "miss"] == pytest.approx(np.mean(misses))
     rouge = score(REFERENCES, SAID, CHANGED)["per_pair"]
     assert totals["overall", "ROUGE_L"] == pytest.approx(np.mean([rouge[i]["ROUGE_L"] for i in repeated]))
+
+
+CHANGES = {"c1": [("ground", "building")], "c2": [("tree", "ground")], "c3": [], "n1": [], "n2": []}
+
+
+def test_a_fluent_falsehood_costs_precision_and_silence_costs_recall():
+    true = {"c1": "bare land is replaced with a house", "c2": "trees are replaced with bare land"}
+    said = dict.fromkeys(REFERENCES, SAME[0]) | true
+    swapped = said | {"c1": "a house is replaced with bare land"}
+    silent = said | {"c1": SAME[0]}
+    for sentences, precision, recall in ((said, 1, 1), (swapped, 1 / 2, 1 / 2), (silent, 1, 1 / 2)):
+        row = made(sentences, changes=CHANGES)["rows"][0]
+        assert (row["classes"]["precision"], row["classes"]["recall"]) == (precision, recall)
+        low, high = row["intervals"]["classes"]["recall"]
+        assert low <= recall <= high
+    constant = made(said, changes=CHANGES)["rows"][1]
+    assert (constant["classes"]["precision"], constant["classes"]["recall"]) == (None, 0)
+    assert constant["intervals"]["classes"]["precision"] is None
+
+
+def test_facts_say_which_class_became_which():
+    facts = {i: [Fact(a, b, 1, "top") for a, b in several] for i, several in CHANGES.items()}
+    card = made(facts=facts)
+    assert card["rows"][0]["classes"] == made(changes=CHANGES)["rows"][0]["classes"]
+    assert set(card["rows"][0]["facts"]) == {"facts", "roles", "place", "count"}
+    assert card["per_pair"]["c1"]["changes"] == [["ground", "building"]]
+    text = print_card(card)
+    assert "changes named" in text
+    assert "low vegetation" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_without_facts_and_maps_no_class_is_scored():
+    card = made()
+    assert card["rows"][0]["classes"] is card["rows"][0]["facts"] is None
+    assert "changes" not in card["per_pair"]["c1"]
+    assert "changes named" not in print_card(card)
 
 
 @pytest.fixture

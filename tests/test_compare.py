@@ -125,6 +125,15 @@ def test_the_truth_of_the_card_goes_before_what_the_references_say(evaluated, tm
         compare(paths)
 
 
+def test_classes_are_compared_by_the_changes_that_one_card_knows(evaluated, tmp_path):
+    paths = [evaluated("bad", BAD), evaluated("good", {i: "a house is built" for i in REFERENCES})]
+    pairs = {i: {"changed": i[0] == "c", "changes": [["ground", "building"]] * (i[0] == "c")} for i in REFERENCES}
+    (tmp_path / paths[1] / "test" / "card.json").write_text(json.dumps({"per_pair": pairs}))
+    found = figure(compare(paths), 1, "classes", "f1")
+    assert found["value"] == pytest.approx(2 * 24 / (48 + 48))
+    assert found["p"] < 0.01
+
+
 def test_text_is_narrow_and_repeats_the_first_system(evaluated):
     shown = text(compare([evaluated(f"system {n}", BAD if n % 2 else GOOD) for n in range(7)]))
     assert max(map(len, shown.splitlines())) <= 100

@@ -29,7 +29,7 @@ def row(name, facts=None):
         "canonical": scores,
         "flag": {"false_alarm": None, "miss": 0.25, "balanced_accuracy": None},
         "facts": facts,
-        "said": {"distinct": 1234, "vocabulary": 5, "length": {"mean": 6.5, "min": 1, "max": 9}, "verbatim": None},
+        "said": {"distinct": 1234, "vocabulary": 5, "length": {"mean": 6.5, "min": 1, "max": 9}, "seen": None},
         "intervals": {"overall": {"CIDEr": [2.25, 2.75]}, "description": {"Bleu_4": [0.0625, 0.1875]}},
         "p": {} if name == "model" else {"overall": {"Bleu_4": 0.049, "CIDEr": 0.05}},
     }
