@@ -126,7 +126,7 @@ def test_the_truth_of_the_card_goes_before_what_the_references_say(evaluated, tm
 
 
 def test_classes_are_compared_by_the_changes_that_one_card_knows(evaluated, tmp_path):
-    paths = [evaluated("bad", BAD), evaluated("good", {i: "a house is built" for i in REFERENCES})]
+    paths = [evaluated("bad", BAD), evaluated("good", dict.fromkeys(REFERENCES, "a house is built"))]
     pairs = {i: {"changed": i[0] == "c", "changes": [["ground", "building"]] * (i[0] == "c")} for i in REFERENCES}
     (tmp_path / paths[1] / "test" / "card.json").write_text(json.dumps({"per_pair": pairs}))
     found = figure(compare(paths), 1, "classes", "f1")
