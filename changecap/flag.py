@@ -4,8 +4,8 @@ A sentence is read by two tables. `_LEXICON` writes it as a string of tags, one 
 matters and a dot for any other. `_RULES` rewrite that string until each clause is ``=`` (denies a change), ``!``
 (claims one) or neither. A sentence says no change iff a clause denies and none claims:
 
-    no roads and houses have been built      ->  N.,.kke  ->  =....    no change
-    nothing has changed but a house appears  ->  NkC;b..P ->  =;b!  a change
+    no roads and houses have been built      ->  N.,.kke   ->  =      no change
+    nothing has changed but a house appears  ->  NkC;b..P  ->  =;b..!  a change
 
 What is not understood as a denial counts as a claim. Therefore an empty, unfinished or foreign sentence does not say
 that nothing changed. Differences of light, season or view are no change. Knows English, and no classes or places.
@@ -41,7 +41,7 @@ _LEXICON = (
     ("", r"appear(?:s|ed)? (?=(?:not )?to\b)"),
     ("!", r"not (?:all|every\w*|true that)"),
     ("!", rf"not (?:be |been )?(?:there|present|visible|seen) (?:{_BEFORE})"),
-    ("o", r"nothing (?:but|other than|except(?: for)?)|only|few(?= (?:\w+ )?(?:remain|survive))"),
+    ("o", r"nothing (?:but|other than|except(?: for)?)|only|part(?:ial)?ly|few(?= (?:\w+ )?(?:remain|survive))"),
     ("HN", r"(?:no|nothing|none|not any|not anything) (?:other|else)"),
     ("H", r"other\b(?= chang| differ)|any(?:thing)? (?:other|else)|everything else|elsewhere|otherwise|the rest"),
     ("L", r"(?:no|any) ?longer|any ?more|no more$"),
@@ -61,7 +61,7 @@ _LEXICON = (
     ("N", r"(?<!a )(?:little|few)(?= (?:\w+ )?(?:chang|differ|alter|modif|remain|survive))"),
     ("Y", r"any(?:thing|one|where)?"),
     # sameness: S anywhere, w where a rule says so; R remains, G is left
-    ("S", rf"(?:as|like|what|where|how) {_EARLIER}(?: {_WAS})?(?: before)?"),
+    ("S", rf"as is(?= ?$| ?[.,;])|(?:as|like|what|where|how) {_EARLIER}(?: {_WAS})?(?: before)?"),
     ("S", r"un ?(?:changed|altered|modified|disturbed|touched|affected)|intact|indistinguishable|preserved|maintained"),
     ("S", r"constant|static|stable|steady|consistent|status quo|match(?:es|ed)?|equals|coincide|(?:copy|duplicate) of"),
     ("w", r"same|identical|similar|equal|alike"),
@@ -78,9 +78,9 @@ _LEXICON = (
     ("E", r"(?:gives?|makes?) (?:way|room)|being (?=\w+ed)"),
     ("e", r"(?:re)?built|(?:re)?constructed|erected|added|installed|planted|removed|demolished|destroyed|cleared|cut"),
     ("e", r"replaced?|converted|turned|developed|expanded|extended|widened|enlarged|moved|renovated|damaged|taken"),
-    ("e", r"lost|paved|filled|flooded|dug|grown|burned|torn|felled|dried|harvested|eroded|joined"),
+    ("e", r"lost|paved|filled|flooded|dug|grown|burned|torn|felled|dried|harvested|eroded|joined|sprung"),
     ("A", r"new|newer|additional|extra|more|fewer|\w+er (?:\w+ )?than"),
-    ("M", r"report|mention|note|noteworthy|notable|remarkable"),
+    ("M", r"touched|disturbed|affected|report|mention|note|noteworthy|notable|remarkable"),
     # Z as good as none, z small, V visible, T light and season, I image, k is or has, d the, j now, B before
     ("Z", r"minimal|negligible|insignificant|imperceptible|unnoticeable|undetectable|invisible|nonexistent|absent|nil"),
     ("z", r"small|slight|minor|little"),
@@ -99,7 +99,7 @@ _LEXICON = (
 )
 _TAGS = [tags for tags, _ in _LEXICON]
 _WORDS = re.compile("|".join(rf"(?:{words})(?!\w)()" for _, words in _LEXICON))  # the empty group names the entry
-_DENIALS = re.compile(rf"\b(?:{'|'.join(words for tags, words in _LEXICON if set('NnmSwRZ') & set(tags))})\b")
+_DENIALS = re.compile(rf"\b(?:{'|'.join(words for tags, words in _LEXICON if set('NnmSwRZo') & set(tags))})\b")
 
 # (tags, their replacement), applied in this order to the whole string. Clauses are parted by ";" and ",".
 _RULES = tuple(
@@ -123,6 +123,7 @@ _RULES = tuple(
         (r"e[^;,e]*n[.Y]*[CA]", "!"),  # trees removed without other changes
         (r"n[.YVZz]*[CAM]", "="),  # without change
         (r"Y[.V]*[CEeA]", ""),  # if any change occurred
+        (r"o\.*(?:C\.*T|T\.*C)|C\.?o\.*T", "="),  # only the light is different
         (r"o[.T]*[SR]", "!"),  # only the road remains
         (r"T\.{0,4}C|C\.{0,4}T|X\.*T", ""),  # the light is different
         (r"[SR]", "="),
