@@ -31,7 +31,7 @@ _FORM = (
 )
 _INTERVALS = (
     f"Intervals: 95 % bootstrap over pairs, {RESAMPLES:,} resamples, changed and unchanged pairs drawn apart, "
-    "document frequencies of the full set. It says nothing of training again with another seed; and a share of exactly "
+    "document frequencies of the full set. They say nothing of training again with another seed; a share of exactly "
     "0 or 1 looks certain, though where n pairs show none it may well be 3 in n."
 )
 _BASELINES = {

@@ -162,14 +162,18 @@ def _said(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _facts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    classes, facts = ("precision", "recall", "f1"), ("facts", "roles", "place", "count")
+    """What is known of the changes that each row names."""
+    groups = {
+        "classes": ("changes named", {"precision": "precis", "recall": "recall", "f1": "F1"}),
+        "facts": ("facts right", {name: name for name in ("facts", "roles", "place", "count")}),
+    }
+    groups = {part: group for part, group in groups.items() if any(row.get(part) for row in rows)}
     lines = [
-        f"{'':16}{_over('changes named', 3)}{_over('facts right', 4)}",
-        _line("", ["precis", "recall", "F1", *facts]),
+        f"{'':16}" + "".join(_over(title, len(columns)) for title, columns in groups.values()),
+        _line("", [label for _, columns in groups.values() for label in columns.values()]),
     ]
     for row in rows:
-        values = [(row.get("classes") or {}).get(name) for name in classes]
-        values += [(row["facts"] or {}).get(name) for name in facts]
+        values = [value_of(row, part, name) for part, (_, columns) in groups.items() for name in columns]
         lines.append(_line(row["name"], map(figure, values)))
     return lines
 

@@ -120,10 +120,10 @@ def _tables(card: Mapping[str, Any]) -> str:
         "changes named": [_Column("classes", *column) for column in named],
         "facts right": [_Column("facts", *column) for column in facts],
         "what was said": [
-            _Column("said", "distinct", "distinct sentences", 0),
-            _Column("said", "vocabulary", "distinct words", 0),
+            _Column("said", "distinct", "sentences", 0),
+            _Column("said", "vocabulary", "words", 0),
             _Column("said", "length", "words each", 1),
-            _Column("said", "seen", "seen in training"),
+            _Column("said", "seen", "seen before"),
         ],
     }
     content = {
@@ -132,10 +132,11 @@ def _tables(card: Mapping[str, Any]) -> str:
         if any(value_of(row, c.part, c.key) is not None for row in rows for c in columns)
     }
     notes = "".join(f"<p class=note>{escape(note)}</p>" for note in card["notes"])
+    counts = "<p class=note>sentences, words: different ones; seen before: share that training holds word for word.</p>"
     told = f"<p class=note>≈: not told apart from the model on these pairs (paired bootstrap, p ≥ {ALIKE}).</p>"
     return (
         f"<section><h2>Score card</h2>{_table(rows, scores)}{_table(rows, content)}"
-        f"{_detail(rows[0])}{_classes(rows[0])}{told * (len(rows) > 1)}{notes}</section>"
+        f"{_detail(rows[0])}{_classes(rows[0])}{told * (len(rows) > 1)}{counts}{notes}</section>"
     )
 
 

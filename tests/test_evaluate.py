@@ -152,6 +152,8 @@ def test_facts_are_scored_where_the_data_set_states_them(sets, tmp_path):
         part.examples[:] = [replace(example, facts=None) for example in part.examples]
     card = run(Fake(SAID), sets, tmp_path / "out")
     assert row(card, "model")["facts"] is None
+    classes = row(card, "model")["classes"]  # by the maps now: two houses on bare land, one said, one made up
+    assert (classes["precision"], classes["recall"], classes["support"]) == (2 / 3, 2 / 4, 4)
     assert "facts right" not in print_card(card)
 
 
@@ -175,7 +177,7 @@ def test_the_printed_card_fits_a_terminal(sets, tmp_path):
     assert max(map(len, lines)) <= 100
     names = ["model", "constant", "flag + template", "nearest by rgb", "nearest by maps"]
     rows = [line[:16].strip() for line in lines if line[:16].strip() in names]
-    assert rows == [*names, "model", *names * 2]  # three tables, and all metrics of the model
+    assert rows == [*names, "model", *names * 2, "model"]  # three tables; metrics and classes of the model
 
 
 @pytest.mark.parametrize(
