@@ -4,13 +4,14 @@ import os
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from changecap.errors import DataError
 from changecap.flag import NO_CHANGE
-from changecap.metrics import NAMES, score, score_files
+from changecap.metrics import METRICS, NAMES, score, score_files, statistics
 
 SAME = ["there is no difference", "the two scenes seem identical", "the scene is the same as before"]
 REFERENCES = {
@@ -171,6 +172,28 @@ def test_a_pair_without_references_is_in_the_subset_that_the_flag_says():
     assert plain(references, said)["subsets"] == plain(REFERENCES, HYPOTHESES)["subsets"]
     got = plain(references, said, flags)["subsets"]["change"]["ROUGE_L"]
     assert got == pytest.approx(plain(REFERENCES, HYPOTHESES)["subsets"]["change"]["ROUGE_L"] * 2 / 3)
+
+
+def test_a_part_that_is_missing_is_null_with_its_reason_and_the_others_are_there(monkeypatch):
+    def broken(references, hypotheses):
+        raise DataError("no java on the PATH")
+
+    def known(references, hypotheses):
+        assert references[-1] == [""]  # never a pair without any reference
+        return np.arange(len(hypotheses)) / 10
+
+    monkeypatch.setitem(statistics._COUNTED, "SPICE", broken)
+    monkeypatch.setitem(statistics._COUNTED, "NLTK_METEOR", known)
+    got = score(REFERENCES | {"z": []}, HYPOTHESES, others=("SPICE", "NLTK_METEOR"))
+    assert list(got["corpus"]) == list(METRICS)
+    for row in (got["corpus"], got["per_pair"]["p1"], got["subsets"]["change"]):
+        assert row["SPICE"] is None
+        assert row["sm5"] is None
+    assert got["computed"]["SPICE"] == "not computed: no java on the PATH"
+    assert got["computed"]["sm5"] == "not computed: needs METEOR and SPICE"
+    assert got["corpus"]["NLTK_METEOR"] == pytest.approx(0.2)
+    assert got["per_pair"]["p3"]["NLTK_METEOR"] == pytest.approx(0.2)
+    assert got["subsets"]["change"]["NLTK_METEOR"] == pytest.approx(0.05)
 
 
 def test_one_pair_alone_has_no_cider():

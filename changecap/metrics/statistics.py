@@ -153,7 +153,9 @@ def _spice(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> Fl
 def _module(name: str) -> Any:
     try:
         return import_module(f".{name}", __package__)
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != f"{__package__}.{name}":
+            raise
         raise DataError(f"changecap.metrics.{name} is not part of this version") from None
 
 
