@@ -21,6 +21,7 @@ from .data.palette import to_classes
 from .decode import Hypothesis, search
 from .decoding import Decoding
 from .errors import CheckpointError, ConfigError, DataError
+from .evaluation import remembered
 from .facts import CLASSES
 from .flag import says_no_change
 from .metrics import write_whole
@@ -290,7 +291,11 @@ def load(folder: str | Path, device: str = "cpu") -> Captioner:
     """
     if str(folder).startswith(HUB):
         folder = weights.fetch(str(folder).removeprefix(HUB))
-    return Captioner(*checkpoint.load(checkpoint.best_of(Path(folder)), device))
+    folder = checkpoint.best_of(Path(folder))
+    model, vocabulary, config = checkpoint.load(folder, device)
+    if (measured := remembered(folder, config)) is not None:
+        config["evaluation"] = measured
+    return Captioner(model, vocabulary, config)
 
 
 def create_model(name: str, pretrained: bool | str = False, **kwargs: Any) -> zoo.Captioner:

@@ -32,7 +32,7 @@ _NULLABLE: dict[str, type] = {
     **dict.fromkeys(
         ("out", "resume", "a", "b", "sem_a", "sem_b", "list", "figure", "window", "changed", "checkpoint"), str
     ),
-    **dict.fromkeys(("bands", "scale", "data.scale"), str),
+    **dict.fromkeys(("bands", "scale", "data.scale", "documents", "vocabulary", "training"), str),
     **dict.fromkeys(("steps", "validate_every", "limit", "val", "test", "workers"), int),
 }
 _ELSEWHERE = ("self", "vocab", "inputs", "backbone", "image_size", "in_chans", "channels", "beams")  # set by other keys
@@ -102,7 +102,12 @@ def _main(arguments: list[str], debug: bool) -> int:
     plain = [argument for argument in rest if argument not in _SWEEP]
     if len(plain) < len(rest):
         return _sweep(name, plain, debug)
+    words, rest = _words(name, rest)
     config, given = _configure(name, _split(name, rest))
+    if words and (key := VERBS[name].plain):
+        if key in given:
+            raise UsageError(f"{key} is given twice: as {key}=... and as plain arguments")
+        config[key] = words
     return VERBS[name].run(config, given)
 
 
@@ -158,6 +163,18 @@ def _configure(verb: str, given: Mapping[str, str]) -> tuple[Config, set[str]]:
     if missing := [key for key, value in _leaves(resolved) if value == MISSING]:
         raise UsageError(f"{verb} needs {', '.join(f'{key}=...' for key in missing)}; {_example(verb)}")
     return resolved, set(given)
+
+
+def _words(verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Arguments without a key, where the verb takes any, and the others; a path may have ``=`` in a folder's name."""
+
+    def plain(argument: str) -> bool:
+        key, equals, _ = argument.partition("=")
+        return not argument.startswith("-") and (not equals or os.sep in key)
+
+    if VERBS[verb].plain is None:
+        return [], list(arguments)
+    return [a for a in arguments if plain(a)], [a for a in arguments if not plain(a)]
 
 
 def _split(verb: str, arguments: Sequence[str]) -> dict[str, str]:

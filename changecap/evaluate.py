@@ -1,9 +1,5 @@
-"""Caption a split, score it, and set the degenerate baselines beside the model: files, a score card, a report.
+"""Caption a split and write what came of it: sentences, references, the score card, a page."""
 
-Flags are judged by exact words: a sentence says "no change" iff it is one of the field's no-change sentences.
-"""
-
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -12,37 +8,22 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from . import baselines as degenerate
-from . import show
+from . import gallery, show
+from .card import card as score_card
 from .data.dataset import PairDataset
 from .data.example import Example
 from .errors import DataError
-from .flag import says_no_change
-from .metrics import score, to_json, write_whole
-from .metrics.facts import fact_scores
+from .metrics import to_json, write_whole
+from .metrics.classes import Change, from_maps
 
 if TYPE_CHECKING:
     import torch
 
     from .captioner import Caption, Captioner
 
-_LABELS = {
-    "model": "model",
-    "constant": "constant",
-    "template": "flag + template",
-    "nearest_rgb": "nearest by rgb",
-    "nearest_maps": "nearest by maps",
-}
 _MAPS_NOTE = (
     "True maps went in. Maps that label only what changed give the flag away: blank maps mean no change, and the "
     "classes to name stand in them. Compare with rows that saw maps too."
-)
-_CIDER_NOTE = (
-    "CIDEr is CIDEr-D. On a subset, 'CIDEr' takes document frequencies from that subset, as published values do; "
-    "no-change pairs share their five sentences, so theirs is 0 by definition. 'CIDEr*' takes them from all pairs."
-)
-_BASELINES_NOTE = (
-    "constant: one no-change sentence. flag + template: the true flag and the most typical change caption. "
-    "nearest: the caption of the most similar training pair."
 )
 
 
@@ -82,9 +63,7 @@ def evaluate(
         history: Training log for the page's curves, as `show.report` takes it.
 
     Returns:
-        The score card, as in card.json. Each of its "rows" is the model or a baseline: metrics over all pairs,
-        "change" and "no_change" with a subset's metrics, "flag" with the share of right flags, "facts" with
-        `fact_scores` (None where the data set states no facts). Shares and scores are fractions.
+        The score card, as in card.json; see `card.card`.
 
     Raises:
         DataError: No pair, no captions, or the maps that the model or a baseline needs are absent.
@@ -105,79 +84,34 @@ def evaluate(
     seconds = perf_counter() - start
     hypotheses = {example.id: caption.text for example, caption in zip(examples, captions, strict=True)}
     references = {example.id: example.captions for example in examples}
-    changed = {example.id: degenerate.changed(example) for example in examples}
 
     maps = captioner.inputs != "rgb"
     inputs = {"rgb": "rgb", "maps": "maps", "both": "rgb + maps"}[captioner.inputs] + f" ({maps_are} maps)" * maps
-    said = {"model": degenerate.Baseline(hypotheses, inputs)}
+    rows = {"model": degenerate.Baseline(hypotheses, inputs)}
     if baselines and train is not None:
-        said |= degenerate.every(train, dataset, maps, limit, maps_are)
-    scores = {name: score(references, row.sentences, changed) for name, row in said.items()}
-    card = {
-        "split": dataset.split,
-        "pairs": len(examples),
-        "changed": sum(changed.values()),
-        "inputs": inputs,
-        "beams": beams,
-        "decode": dict(decode or {}),
-        "captions_per_second": round(len(examples) / seconds, 1),
-        "notes": [
-            *([_MAPS_NOTE] if maps and maps_are == "true" else []),
-            _CIDER_NOTE,
-            *([_BASELINES_NOTE] if baselines else []),
-        ],
-        "rows": [_row(name, row, scores[name], changed, examples) for name, row in said.items()],
-    }
+        rows |= degenerate.every(train, dataset, maps, limit, maps_are)
+    card = score_card(
+        references,
+        rows,
+        {example.id: degenerate.changed(example) for example in examples},
+        facts={example.id: example.facts for example in examples if example.facts is not None} or None,
+        changes=_changes(dataset, examples),
+        training=None if train is None else {sentence for example in train.examples for sentence in example.captions},
+        head={
+            "split": dataset.split,
+            "inputs": inputs,
+            "beams": beams,
+            "decode": dict(decode or {}),
+            "captions_per_second": round(len(examples) / seconds, 1),
+        },
+        notes=[_MAPS_NOTE] if maps and maps_are == "true" else [],
+    )
     write_whole(out / "hypotheses.json", to_json(hypotheses))
     write_whole(out / "references.json", to_json(references))
     write_whole(out / "card.json", to_json(card))
     if report:
-        worth = {i: values["CIDEr"] for i, values in scores["model"]["per_pair"].items()}
-        show.report(out / "report.html", card, _galleries(dataset, examples, captions, changed, worth), history)
+        show.report(out / "report.html", card, _galleries(dataset, examples, captions, card["per_pair"]), history)
     return card
-
-
-def print_card(card: dict) -> str:
-    """The score card as text, at most 100 columns wide."""
-    lines = [
-        f"{card['split']} split: {card['pairs']} pairs, {card['changed']} changed",
-        f"inputs: {card['inputs']}; {show.searched(card)}; {card['captions_per_second']} captions/s",
-        "",
-        f"{'':16}{_over('all pairs', 6)}{_over('change', 3)}{_over('no change', 3)}",
-        _line("", ["BLEU-1", "-2", "-3", "-4", "ROUGE", "CIDEr", *["BLEU-4", "CIDEr", "CIDEr*"] * 2]),
-    ]
-    for row in card["rows"]:
-        values = [row[name] for name in ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr")]
-        values += [(row[part] or {}).get(name) for part in ("change", "no_change") for name in _SUBSET]
-        lines.append(_line(row["name"], [_figure(value) for value in values]))
-    lines += [
-        "",
-        f"{'':16}{_over('flag right', 3)}{_over('facts right', 4)}",
-        _line("", ["all", "change", "no chg", "facts", "roles", "place", "count"]) + "   went in",
-    ]
-    for row in card["rows"]:
-        values = [row["flag"][name] for name in ("accuracy", "change", "no_change")]
-        values += [(row["facts"] or {}).get(name) for name in ("facts", "roles", "place", "count")]
-        lines.append(_line(row["name"], [_figure(value) for value in values]) + f"   {row['inputs']}")
-    for note in card["notes"]:
-        lines += ["", *textwrap.wrap(note, 100)]
-    return "\n".join(lines) + "\n"
-
-
-_SUBSET = ("Bleu_4", "CIDEr", "CIDEr_full_df")
-
-
-def _over(title: str, columns: int) -> str:
-    """A heading over so many columns of 7."""
-    return "  " + f" {title} ".center(7 * columns - 2, "-")
-
-
-def _line(name: str, cells: list[str]) -> str:
-    return f"{_LABELS.get(name, name):16.16}" + "".join(f"{cell:>7}" for cell in cells)
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _check(captioner: "Captioner", dataset: PairDataset, examples: list[Example]) -> None:
@@ -209,51 +143,29 @@ def _captions(
     return captions
 
 
-def _row(
-    name: str, said: degenerate.Baseline, scores: dict, changed: dict[str, bool], examples: Sequence[Example]
-) -> dict:
-    right = {i: says_no_change(said.sentences[i]) != truth for i, truth in changed.items()}
-    facts = {example.id: example.facts for example in examples if example.facts is not None}
-    return {
-        "name": name,
-        "inputs": said.inputs,
-        **scores["corpus"],
-        **scores["subsets"],
-        "flag": {
-            "accuracy": _share(list(right.values())),
-            "change": _share([right[i] for i, truth in changed.items() if truth]),
-            "no_change": _share([right[i] for i, truth in changed.items() if not truth]),
-        },
-        "facts": fact_scores({i: said.sentences[i] for i in facts}, facts) if any(facts.values()) else None,
-    }
-
-
-def _share(right: list[bool]) -> float | None:
-    return sum(right) / len(right) if right else None
+def _changes(dataset: PairDataset, examples: Sequence[Example]) -> dict[str, frozenset[Change]] | None:
+    """Which class became which by the maps, where they were read and no facts say it."""
+    if not dataset.maps or any(e.facts is not None for e in examples):
+        return None
+    if any(e.sem_a is None or e.sem_b is None for e in examples):
+        return None
+    pairs = ((e.id, dataset[i]) for i, e in enumerate(examples))
+    return {i: from_maps(pair.sem_a.numpy(), pair.sem_b.numpy()) for i, pair in pairs}  # type: ignore[union-attr]
 
 
 def _galleries(
     dataset: PairDataset,
     examples: Sequence[Example],
     captions: "Sequence[Caption]",
-    changed: dict[str, bool],
-    worth: dict[str, float],
-    size: int = 4,
-) -> dict[str, list[show.Sample]]:
-    """What the page shows, by title: the best and the worst changed pairs, unchanged ones, wrong flags."""
-    wrong = [changed[e.id] == says_no_change(c.text) for e, c in zip(examples, captions, strict=True)]
-    everything = range(len(examples))
-    by_worth = sorted((i for i in everything if changed[examples[i].id]), key=lambda i: -worth[examples[i].id])
-    half = min(size, (len(by_worth) + 1) // 2)  # few pairs: none is both best and worst
-    chosen = {
-        "Best": by_worth[:half],
-        "Worst": by_worth[half:][-size:][::-1],
-        "No change": [i for i in everything if not changed[examples[i].id] and not wrong[i]][:size],
-        "Wrong flag": [i for i in everything if wrong[i]][:size],
-    }
+    per_pair: Mapping[str, Mapping[str, Any]],
+) -> dict[str, list[gallery.Sample]]:
+    place = {example.id: i for i, example in enumerate(examples)}
 
-    def sample(i: int) -> show.Sample:
-        example = examples[i]
-        return show.sample(example, dataset[i], captions[i], changed[example.id], worth[example.id])
+    def sample(i: int) -> gallery.Sample:
+        e, caption = examples[i], captions[i]
+        known = per_pair[e.id]
+        return gallery.Sample(
+            e.id, dataset[i], caption.text, caption.score, e.captions, known["changed"], known["CIDEr"], e.facts
+        )
 
-    return {title: [sample(i) for i in rows] for title, rows in chosen.items()}
+    return {title: [sample(place[i]) for i in ids] for title, ids in gallery.choose(per_pair).items()}

@@ -21,9 +21,8 @@ from zoo.layers.backbone import Backbone
 
 from . import checkpoint
 from .errors import CheckpointError, ConfigError, DataError
-from .jsonfile import read_json
 from .unpickle import Shell, StoredTensor, open_torch
-from .vocabulary import SPECIAL, Vocabulary
+from .vocabulary import Vocabulary, read_words
 
 SIZE = 256  # side in pixels of the images of all published models
 POOL = 14  # side of the grid that their maps are pooled to
@@ -31,7 +30,6 @@ HEADS = 8  # of the published models, where a file does not say
 WORDS = ("words.embedding.weight", "words.head.weight", "words.head.bias")  # of which each word has a row
 _HEADS = ("num_heads", "n_heads", "n_head", "nhead", "heads")
 _WRONG = (ValueError, IndexError, ArithmeticError)  # what comes of shapes that are of something else
-_SAME = {"<NULL>": "<pad>", "<UNK>": "<unk>", "<START>": "<start>", "<END>": "<end>"}
 
 
 @dataclass(frozen=True)
@@ -113,25 +111,6 @@ def import_checkpoint(
     }
     checkpoint.save(out, captioner, Vocabulary(list(ids)), config)
     return provenance
-
-
-def read_words(path: Path) -> dict[str, int]:
-    """The authors' map of words to ids, ours of the special words, which come first; the others by their ids.
-
-    Raises:
-        DataError: it is no such map, its ids are not 0, 1, 2 ..., or a special word is missing.
-    """
-    content = read_json(path, f"no map of words at {path}; the authors keep it beside their data (WORDMAP, vocab)")
-    if not isinstance(content, dict) or not all(type(i) is int for i in content.values()):
-        raise DataError(f"{path} is not a map of words: expected a JSON object of word: id")
-    if sorted(content.values()) != list(range(len(content))):
-        raise DataError(f"the ids in {path} must be all from 0 to {len(content) - 1}, each once")
-    ids: dict[str, int] = {_SAME.get(str(word), str(word)): i for word, i in content.items()}
-    if missing := [word for word in SPECIAL if word not in ids]:
-        raise DataError(f"{path} lacks {', '.join(missing)}, which every published model has")
-    if len(ids) != len(content):
-        raise DataError(f"{path} has a special word twice, in both spellings of {', '.join(_SAME.values())}")
-    return {word: ids[word] for word in (*SPECIAL, *sorted(ids.keys() - set(SPECIAL), key=lambda word: ids[word]))}
 
 
 def summary(provenance: Mapping[str, Any]) -> str:

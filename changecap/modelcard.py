@@ -6,6 +6,8 @@ from typing import Any
 
 import zoo
 
+from .cardtext import FIGURE_LABELS, LABELS
+
 _INPUTS = {
     "rgb": "two images of one place, before and after",
     "maps": "two land-cover maps of one place, before and after",
@@ -57,11 +59,44 @@ def model_card(config: Mapping[str, Any], model: zoo.Captioner, words: int) -> s
     if measured:
         scores = ", ".join(f"{key} {value:.4f}" for key, value in measured.items())
         lines.append(f"- **Validation**: {scores}, the best of the run, by which it was chosen; not a test score.")
-    else:
+    evaluation = config.get("evaluation")
+    if evaluation is None:
         lines.append("- **Scores**: none recorded; `changecap evaluate` measures them.")
+    else:
+        lines += _scores(evaluation)
     lines += [
         "- **Limits**: it says what the captions it learned from say, of images like theirs: other sensors, scales and "
         "places are out of its reach, and a sentence is no measurement.",
         "- **Licence**: not recorded. That of the data and, where they were not trained here, of the weights apply.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _scores(evaluation: Mapping[str, Any]) -> list[str]:
+    """The test scores with their intervals, and those of the degenerate baselines below."""
+    rows = evaluation["rows"]
+    parts = {"flag": "", "description": ", changed pairs", "overall": ", all pairs"}
+    columns = [(part, name) for part in parts for name in rows[0]["figures"][part]]
+    heads = [FIGURE_LABELS[name] + parts[part] for part, name in columns]
+    search = {"beams": evaluation["beams"], **evaluation["decode"]}
+    lines = [
+        f"- **Scores**: on the {evaluation['split']} split of `{evaluation['data']}`, {evaluation['pairs']:,} pairs, "
+        f"{evaluation['changed']:,} changed; {', '.join(f'{key}: {value}' for key, value in search.items())}. "
+        "Fractions, with 95 % bootstrap intervals over the pairs; METEOR and CIDEr-D as the field computes them, CIDEr "
+        "by the document frequencies of all pairs. Nobody should lose to the rows below the first.",
+        "",
+        "| | " + " | ".join(heads) + " |",
+        "|---" + "|--:" * len(heads) + "|",
+    ]
+    for row in rows:
+        cells = [_cell(row["figures"][part].get(name), row is rows[0]) for part, name in columns]
+        name = "this model" if row is rows[0] else LABELS.get(row["name"], row["name"])
+        lines.append("| " + " | ".join([f"{name} ({row['inputs']})", *cells]) + " |")
+    return [*lines, ""]
+
+
+def _cell(found: Mapping[str, Any] | None, whole: bool) -> str:
+    if found is None:
+        return "-"
+    between = found["interval"] if whole else None
+    return f"{found['value']:.3f}" + ("" if between is None else f" [{between[0]:.3f}, {between[1]:.3f}]")

@@ -33,7 +33,7 @@ from .captioner import Captioner
 from .data.dataset import PairDataset
 from .errors import CheckpointError, ConfigError
 from .jsonfile import read_lines
-from .metrics import score, to_json, write_whole
+from .metrics import measure, to_json, write_whole
 from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -270,7 +270,8 @@ class _Run:
             rows = range(first, min(first + 4 * self.config["batch"], len(examples)))
             for i, caption in zip(rows, captioner.caption(self.val_set.batch(rows)), strict=True):
                 said[examples[i].id] = caption.text
-        corpus = score({e.id: e.captions for e in examples}, said)["corpus"]
+        totals = measure({e.id: e.captions for e in examples}, said, others=()).totals()
+        corpus = {metric: float(value) for metric, value in totals.items()}
         name = self.config["score"]
         self.validated = self.step
         self._log({"step": self.step, "validation": corpus})

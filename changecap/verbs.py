@@ -26,12 +26,13 @@ class Verb:
     """What a verb does.
 
     ``run`` takes the resolved configuration and the keys that were given, and returns the exit status. ``settles``
-    says of an argument of the model whether it can be given.
+    says of an argument of the model whether it can be given, ``plain`` which key arguments without one belong to.
     """
 
     examples: tuple[str, ...]
     run: Callable[[Config, set[str]], int]
     settles: Callable[[str], bool] = lambda argument: True
+    plain: str | None = None
 
 
 def _train(config: Config, given: set[str]) -> int:
@@ -48,9 +49,11 @@ def _train(config: Config, given: set[str]) -> int:
 
 def _evaluate(config: Config, given: set[str]) -> int:
     from .captioner import load as load_captioner
+    from .cardtext import print_card
     from .checkpoint import best_of
     from .data import arguments, ensure, load
-    from .evaluate import evaluate, print_card
+    from .evaluate import evaluate
+    from .evaluation import remember
 
     checkpoint = best_of(Path(config["checkpoint"]))
     captioner = load_captioner(checkpoint, _device(config))
@@ -77,6 +80,8 @@ def _evaluate(config: Config, given: set[str]) -> int:
         **_search(config),
         **{key: config[key] for key in ("batch", "baselines", "limit", "report")},
     )
+    if config["out"] is None and config["split"] == "test" and config["limit"] is None:
+        remember(checkpoint, captioner.config, card, data["name"])
     print(print_card(card))
     print(f"report: {out / 'report.html'}" if config["report"] else f"results: {out}")
     return 0
@@ -177,14 +182,65 @@ def _score(config: Config, given: set[str]) -> int:
     as_json = _form(config, "text", "json") == "json"
     from .metrics import score_files
 
-    scores = score_files(**{key: path and Path(path) for key, path in config.items() if key != "format"})
-    if as_json:
-        print(json.dumps(scores, ensure_ascii=False))
+    _one_of(config, "units", "words", "ids")
+    if (config["units"] == "ids") != (config["vocabulary"] is not None):
+        raise UsageError("units=ids and vocabulary=FILE, the map of words to ids, belong together")
+    if config["card"] and (others := sorted(given & {"documents", "units"})):
+        raise UsageError(
+            f"card=true scores words by the frequencies of their references; leave out {', '.join(others)}"
+        )
+    if config["training"] is not None and not config["card"]:
+        raise UsageError("training=FILE is for the score card; add card=true")
+    own = ("format", "units", "card", "training")
+    files = {key: path and Path(path) for key, path in config.items() if key not in own}
+    scores = score_files(**{**files, "out": None} if config["card"] else files)
+    for note in scores["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    say = _carded(scores, files, config["training"]) if config["card"] else _scores
+    print(json.dumps(scores, ensure_ascii=False) if as_json else say(scores))
+    return 0
+
+
+def _carded(scores: Config, files: Mapping[str, Path | None], training: str | None) -> Callable[[Config], str]:
+    """Add the score card to ``scores`` and write both and the card's page; how to say them."""
+    from .cardfiles import card_of_files
+    from .cardtext import print_card
+    from .metrics import to_json, write_whole
+
+    sources = {key: files[key] for key in ("references", "hypotheses", "changed")}
+    out = files["out"]
+    page = out and out.with_suffix(".html")
+    scores["card"] = card_of_files(**sources, training=training and Path(training), page=page)  # type: ignore[arg-type]
+    where = ""
+    if out is not None:
+        write_whole(out, to_json(scores))
+        where = f"\nscores: {out}\nreport: {page}"
+    return lambda whole: print_card(whole["card"]) + where
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    """Corpus values as a table, and why some are not there."""
+    columns = {"all pairs": scores["corpus"], **scores["subsets"]}
+    lines = [f"{'':18}" + "".join(f"{name.replace('_', '-'):>11}" for name in columns)]
+    for metric in (*scores["corpus"], "CIDEr_full_df"):
+        values = [(row or {}).get(metric) for row in columns.values()]
+        if any(value is not None for value in values):
+            lines.append(f"{metric:18}" + "".join(f"{'-':>11}" if v is None else f"{v:11.4f}" for v in values))
+    absent = [name for name, value in scores["corpus"].items() if value is None]
+    return "\n".join([*lines, *(f"{name} {scores['computed'][name]}" for name in absent)])
+
+
+def _compare(config: Config, given: set[str]) -> int:
+    from .compare import compare
+    from .comparetext import FORMATS
+    from .metrics import write_whole
+
+    form = _form(config, *FORMATS)
+    said = FORMATS[form](compare([str(run) for run in config["runs"]], config["split"]))
+    if config["out"] is not None:
+        write_whole(Path(config["out"]), said)
     else:
-        print(f"{'':12}" + "".join(f"{name:>9}" for name in scores["corpus"]))
-        for name, row in {"all pairs": scores["corpus"], **scores["subsets"]}.items():
-            values = [f"{row[metric]:9.4f}" if row else f"{'-':>9}" for metric in scores["corpus"]]
-            print(f"{name.replace('_', '-'):12}" + "".join(values))
+        print(said, end="")
     return 0
 
 
@@ -280,9 +336,13 @@ def _numbers(config: Config, key: str, count: int) -> tuple[int, ...]:
 
 
 def _form(config: Config, *known: str) -> str:
-    if config["format"] not in known:
-        raise UsageError(f"format must be {' or '.join(known)}, got {config['format']!r}")
-    return str(config["format"])
+    return _one_of(config, "format", *known)
+
+
+def _one_of(config: Config, key: str, *known: str) -> str:
+    if config[key] not in known:
+        raise UsageError(f"{key} must be {' or '.join(known)}, got {config[key]!r}")
+    return str(config[key])
 
 
 VERBS = {
@@ -307,7 +367,21 @@ VERBS = {
         ),
         _caption,
     ),
-    "score": Verb(("changecap score references=references.json hypotheses=hypotheses.json",), _score),
+    "score": Verb(
+        (
+            "changecap score references=references.json hypotheses=hypotheses.json",
+            "changecap score references=references.json hypotheses=hypotheses.json card=true out=scores.json",
+        ),
+        _score,
+    ),
+    "compare": Verb(
+        (
+            "changecap compare runs/rgb runs/both",
+            "changecap compare runs/rgb-0,runs/rgb-1,runs/rgb-2 runs/both-0,runs/both-1,runs/both-2 format=latex",
+        ),
+        _compare,
+        plain="runs",
+    ),
     "synth": Verb(("changecap synth out=data/synth256 pairs=1000 size=256",), _synth),
     "parity": Verb(
         (

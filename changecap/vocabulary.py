@@ -11,6 +11,7 @@ from .errors import DataError
 from .jsonfile import read_json
 
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
+_SAME = {"<NULL>": "<pad>", "<UNK>": "<unk>", "<START>": "<start>", "<END>": "<end>"}
 _WORD = re.compile("\\w+(?:[-'\u2019]\\w+)*")
 
 
@@ -86,3 +87,22 @@ class Vocabulary:
             return cls(words)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
+
+
+def read_words(path: Path) -> dict[str, int]:
+    """The authors' map of words to ids, ours of the special words, which come first; the others by their ids.
+
+    Raises:
+        DataError: it is no such map, its ids are not 0, 1, 2 ..., or a special word is missing.
+    """
+    content = read_json(path, f"no map of words at {path}; the authors keep it beside their data (WORDMAP, vocab)")
+    if not isinstance(content, dict) or not all(type(i) is int for i in content.values()):
+        raise DataError(f"{path} is not a map of words: expected a JSON object of word: id")
+    if sorted(content.values()) != list(range(len(content))):
+        raise DataError(f"the ids in {path} must be all from 0 to {len(content) - 1}, each once")
+    ids: dict[str, int] = {_SAME.get(str(word), str(word)): i for word, i in content.items()}
+    if missing := [word for word in SPECIAL if word not in ids]:
+        raise DataError(f"{path} lacks {', '.join(missing)}, which every published model has")
+    if len(ids) != len(content):
+        raise DataError(f"{path} has a special word twice, in both spellings of {', '.join(_SAME.values())}")
+    return {word: ids[word] for word in (*SPECIAL, *sorted(ids.keys() - set(SPECIAL), key=lambda word: ids[word]))}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from changecap import baselines
+from changecap import baselines, nearest
 from changecap.data import load
 from changecap.data.palette import to_rgb
 from changecap.errors import DataError
@@ -51,13 +51,13 @@ def sets(root):
 
 
 def test_constant_says_no_change_of_every_pair(sets):
-    said = baselines.constant(sets[1])
+    said = baselines.every(*sets, maps=False)["constant"].sentences
     assert list(said) == ["test0.png", "test1.png", "test2.png"]
     assert all(map(says_no_change, said.values()))
 
 
 def test_template_is_right_about_every_flag_and_says_one_thing_of_changed_pairs(sets):
-    said = baselines.template(*sets)
+    said = baselines.every(*sets, maps=False)["template"].sentences
     assert said == {
         "test0.png": baselines.NOTHING,
         "test1.png": "a house is built on the meadow",
@@ -66,18 +66,22 @@ def test_template_is_right_about_every_flag_and_says_one_thing_of_changed_pairs(
 
 
 def test_nearest_by_rgb_finds_the_pair_that_looks_the_same(sets):
-    assert baselines.nearest_rgb(*sets) == {f"test{i}.png": f"a house number {2 * i + 1} is built" for i in range(3)}
+    assert nearest.nearest(*sets, maps=False)["nearest_rgb"] == {
+        f"test{i}.png": f"a house number {2 * i + 1} is built" for i in range(3)
+    }
 
 
 def test_nearest_by_maps_looks_at_the_maps_alone(sets):
     train = sets[0].examples
-    assert baselines.nearest_maps(*sets) == {f"test{i}.png": train[2 * i + 2].captions[0] for i in range(3)}
+    assert nearest.nearest(*sets, maps=True)["nearest_maps"] == {
+        f"test{i}.png": train[2 * i + 2].captions[0] for i in range(3)
+    }
 
 
 def test_nearest_is_the_same_in_chunks(sets, monkeypatch):
-    whole = baselines.nearest(*sets, maps=True)
-    monkeypatch.setattr(baselines, "_CHUNK", 2)
-    assert baselines.nearest(*sets, maps=True) == whole
+    whole = nearest.nearest(*sets, maps=True)
+    monkeypatch.setattr(nearest, "_CHUNK", 2)
+    assert nearest.nearest(*sets, maps=True) == whole
 
 
 def test_the_order_of_the_dates_matters_to_the_nearest_pair(sets):
@@ -86,7 +90,7 @@ def test_the_order_of_the_dates_matters_to_the_nearest_pair(sets):
     rows = []
     for given in (pair, turned):
         sets[1].batch = lambda _, given=given: given
-        rows.append(torch.cat(next(iter(baselines._small(sets[1], 1, True))), 1))
+        rows.append(torch.cat(next(iter(nearest._small(sets[1], 1, True))), 1))
     assert not torch.equal(*rows)
 
 
@@ -94,7 +98,7 @@ def test_maps_that_are_absent_cannot_be_looked_up(root):
     train, test = (load("second_cc", root, split, size=20, maps=False) for split in ("train", "test"))
     assert set(baselines.every(train, test, maps=False)) == {"constant", "template", "nearest_rgb"}
     with pytest.raises(DataError, match="no maps in the split 'train'"):
-        baselines.nearest_maps(train, test)
+        nearest.nearest(train, test, maps=True)
 
 
 def test_a_limit_leaves_the_first_pairs(sets):

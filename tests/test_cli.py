@@ -155,6 +155,9 @@ def test_what_is_misspelt_is_answered_with_the_nearest(capsys, called, arguments
         (["train", "backbone.options=deep"], "backbone.options must be {a: mapping} or null, got 'deep'"),
         (["train", "resume=runs/a", "lr=1", "seed=2"], "leave out lr, seed"),
         (["score", "references=a", "hypotheses=b", "format=yaml"], "format must be text or json, got 'yaml'"),
+        (["score", "references=a", "hypotheses=b", "units=words,ids"], "units must be words or ids, got 'words,ids'"),
+        (["score", "references=a", "hypotheses=b", "units=ids"], "units=ids and vocabulary=FILE, the map of words"),
+        (["score", "references=a", "hypotheses=b", "vocabulary=c"], "units=ids and vocabulary=FILE, the map of words"),
     ],
 )
 def test_a_wrong_command_line_says_what_was_expected(capsys, called, arguments, said):
@@ -165,9 +168,10 @@ def test_a_wrong_command_line_says_what_was_expected(capsys, called, arguments, 
 @pytest.mark.parametrize("first", range(0, len(STRANGE), 4))
 def test_any_file_name_arrives_as_it_was_written(monkeypatch, first):
     arrived = {}
-    monkeypatch.setattr("changecap.metrics.score_files", lambda **paths: arrived.update(paths) or {"corpus": {}})
-    values = dict(zip(("references", "hypotheses", "changed", "out"), STRANGE[first:] + STRANGE, strict=False))
-    assert main(["score", "format=json", *(f"{key}={value}" for key, value in values.items())]) == 0
+    monkeypatch.setattr("changecap.metrics.score_files", lambda **paths: arrived.update(paths) or {"notes": []})
+    keys = ("references", "hypotheses", "changed", "out", "documents", "vocabulary")
+    values = dict(zip(keys, STRANGE[first:] + STRANGE, strict=False))
+    assert main(["score", "format=json", "units=ids", *(f"{key}={value}" for key, value in values.items())]) == 0
     assert arrived == {key: Path(value) for key, value in values.items()}
 
 
@@ -275,11 +279,25 @@ def test_scores_are_a_table_or_json(tmp_path, capsys):
     files = [f"references={references}", f"hypotheses={hypotheses}"]
     assert main(["score", *files, f"out={out}"]) == 0
     table = capsys.readouterr().out
-    assert "CIDEr" in table.splitlines()[0]
-    assert table.splitlines()[1].split()[:3] == ["all", "pairs", "1.0000"]
+    assert table.splitlines()[0].split() == ["all", "pairs", "change", "no-change"]
+    assert table.splitlines()[1].split() == ["Bleu_1", "1.0000", "1.0000", "1.0000"]
+    assert [line for line in table.splitlines() if line.startswith("SPICE not computed: ")]
     assert main(["score", *files, "format=json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(out.read_text())
     assert "no file" in fails(capsys, ["score", files[0], "hypotheses=nothing.json"], 1)
+
+
+def test_what_is_amiss_with_the_ids_is_said_beside_the_scores(tmp_path, capsys):
+    references, hypotheses = tmp_path / "r.json", tmp_path / "h.json"
+    references.write_text(json.dumps({"7": ["a house"], "8": ["a road"]}))
+    hypotheses.write_text(json.dumps([{"image_id": 7, "caption": "a house"}, {"image_id": 9, "caption": "a"}]))
+    assert main(["score", f"references={references}", f"hypotheses={hypotheses}", "format=json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["counts"]["extra_ids"] == 1
+    assert said.err.splitlines() == [
+        "note: 1 id without a hypothesis, scored as an empty sentence: '8'",
+        "note: 1 id in the hypotheses only, scored as without references: '9'",
+    ]
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 0), (False, 1)])
@@ -314,6 +332,8 @@ def test_a_run_is_evaluated_by_its_folder_alone(run, capsys):
     assert "nearest by maps" in said
     assert "validation" in (run / "test" / "report.html").read_text().lower()
     assert len(json.loads((run / "test" / "hypotheses.json").read_text())) == 6
+    measured = json.loads((run / "best" / "evaluation.json").read_text())
+    assert (measured["split"], measured["pairs"], measured["data"]) == ("test", 6, "second_cc")
 
 
 def test_an_evaluation_takes_another_split_folder_and_size(run, tmp_path, capsys):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from skimage.measure import label
 
-from changecap import baselines, data
+from changecap import data
 from changecap.data.synthetic import PARAMETERS, render_pair, write
 from changecap.data.synthetic.grammar import NO_CHANGE, captions
 from changecap.data.synthetic.scene import BUILDING, PLAYGROUND, draw_scene
 from changecap.errors import DataError
 from changecap.facts import CLASSES, PLACES, parse
 from changecap.metrics.facts import fact_scores
+from changecap.nearest import nearest
 
 WRITING = import_module("changecap.data.synthetic.write")  # the name alone is the function
 SPLITS = ("train", "val", "test")
@@ -332,7 +333,7 @@ def test_the_nearest_training_pair_does_not_give_the_captions_away(tmp_path):
     # The bounds therefore lie below those that hold for 4000: .50 and .65 by images, .85 by maps.
     root = write(tmp_path / "data", 1800, size=64, seed=0, val=0, test=300, workers=2, progress=False)
     train, test = (data.load("second_cc", root, split) for split in ("train", "test"))
-    said = baselines.nearest(train, test, maps=True)
+    said = nearest(train, test, maps=True)
     truth = {example.id: example.facts for example in test.examples}
     rgb, maps = (fact_scores(said[f"nearest_{by}"], truth) for by in ("rgb", "maps"))
     assert rgb["facts"] <= 0.25

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from changecap.cardtext import print_card
 from changecap.data import load
 from changecap.data.palette import to_rgb
 from changecap.errors import DataError
-from changecap.evaluate import evaluate, print_card
+from changecap.evaluate import evaluate
 from changecap.metrics import score, score_files
 
 SAME = ["there is no difference", "the two scenes seem identical", "the scene is the same as before"]
@@ -81,13 +82,19 @@ def test_the_card_holds_the_scores_of_the_sentences_that_were_said(sets, tmp_pat
 
 def test_a_flag_is_right_iff_a_no_change_sentence_meets_a_no_change_pair(sets, tmp_path):
     flag = row(run(Fake(SAID), sets, tmp_path / "out"), "model")["flag"]
-    assert flag == pytest.approx({"accuracy": 3 / 5, "change": 1 / 2, "no_change": 2 / 3})
+    rates = {"false_alarm": 1 / 3, "miss": 1 / 2, "balanced_accuracy": 7 / 12}
+    assert flag == pytest.approx({"accuracy": 3 / 5, "change": 1 / 2, "no_change": 2 / 3, **rates})
 
 
 def test_the_baselines_stand_beside_the_model(sets, tmp_path):
     card = run(Fake(SAID), sets, tmp_path / "out")
     assert [row["name"] for row in card["rows"]] == ["model", "constant", "template", "nearest_rgb", "nearest_maps"]
-    assert row(card, "constant")["flag"] == pytest.approx({"accuracy": 3 / 5, "change": 0, "no_change": 1})
+    flag = row(card, "constant")["flag"]
+    assert {name: flag[name] for name in ("accuracy", "change", "no_change")} == {
+        "accuracy": 3 / 5,
+        "change": 0,
+        "no_change": 1,
+    }
     assert row(card, "template")["flag"]["accuracy"] == 1
 
 
@@ -145,7 +152,9 @@ def test_facts_are_scored_where_the_data_set_states_them(sets, tmp_path):
         part.examples[:] = [replace(example, facts=None) for example in part.examples]
     card = run(Fake(SAID), sets, tmp_path / "out")
     assert row(card, "model")["facts"] is None
-    assert "flag right" in print_card(card)
+    classes = row(card, "model")["classes"]  # by the maps now: two houses on bare land, one said, one made up
+    assert (classes["precision"], classes["recall"], classes["support"]) == (2 / 3, 2 / 4, 4)
+    assert "facts right" not in print_card(card)
 
 
 def test_a_limit_leaves_the_first_pairs_and_an_empty_half_is_null(sets, tmp_path):
@@ -154,7 +163,7 @@ def test_a_limit_leaves_the_first_pairs_and_an_empty_half_is_null(sets, tmp_path
     model = row(card, "model")
     assert (model["no_change"], model["flag"]["no_change"]) == (None, None)
     assert len(json.loads((tmp_path / "out" / "hypotheses.json").read_text("utf-8"))) == 2
-    assert "-" in print_card(card).splitlines()[5]
+    assert print_card(card).splitlines()[5].split()[1:4] == ["-", "0.500", "-"]
 
 
 def test_without_baselines_or_report_neither_is_made(sets, tmp_path):
@@ -167,7 +176,8 @@ def test_the_printed_card_fits_a_terminal(sets, tmp_path):
     lines = print_card(run(Fake(SAID), sets, tmp_path / "out")).splitlines()
     assert max(map(len, lines)) <= 100
     names = ["model", "constant", "flag + template", "nearest by rgb", "nearest by maps"]
-    assert [line[:16].strip() for line in lines if line[:16].strip() in names] == names * 2  # two tables
+    rows = [line[:16].strip() for line in lines if line[:16].strip() in names]
+    assert rows == [*names, "model", *names * 2, "model"]  # three tables; metrics and classes of the model
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import changecap
 from changecap import checkpoint
 from changecap.cli import main
 from changecap.errors import CheckpointError, ConfigError, DataError
-from changecap.importing import import_checkpoint, read_words, summary
+from changecap.importing import import_checkpoint, summary
 from changecap.parity import parity, table
 from changecap.unpickle import open_torch
-from changecap.vocabulary import SPECIAL
+from changecap.vocabulary import SPECIAL, read_words
 from zoo.chg2cap import LEVIR_CC
 from zoo.published import rename
 

@@ -7,27 +7,31 @@ import torch
 from PIL import Image
 
 from changecap.facts import Fact
-from changecap.show import Sample, report
+from changecap.gallery import Sample, choose
+from changecap.show import report
 from preprocess.pair import Pair
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 VOID = {"meta", "img", "br", "link", "input"}
 
 
-def subset():
-    return {"Bleu_4": 0.5, "CIDEr": 1.25, "CIDEr_full_df": 1.5}
+METRICS = dict.fromkeys((*(f"Bleu_{n}" for n in range(1, 5)), "ROUGE_L"), 0.123)
 
 
 def row(name, facts=None):
+    missing = dict.fromkeys(("METEOR", "METEOR_exact_stem"))
+    scores = METRICS | missing | {"CIDEr": 2.5}
     return {
         "name": name,
         "inputs": EVIL,
-        **dict.fromkeys(("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L"), 0.123),
-        "CIDEr": 2.5,
-        "change": subset(),
-        "no_change": None,
-        "flag": {"accuracy": 0.9, "change": 0.8, "no_change": None},
+        **scores,
+        "description": None if name == "constant" else scores,
+        "canonical": scores,
+        "flag": {"false_alarm": None, "miss": 0.25, "balanced_accuracy": None},
         "facts": facts,
+        "said": {"distinct": 1234, "vocabulary": 5, "length": {"mean": 6.5, "min": 1, "max": 9}, "seen": None},
+        "intervals": {"overall": {"CIDEr": [2.25, 2.75]}, "description": {"Bleu_4": [0.0625, 0.1875]}},
+        "p": {} if name == "model" else {"overall": {"Bleu_4": 0.049, "CIDEr": 0.05}},
     }
 
 
@@ -119,8 +123,8 @@ def test_no_string_becomes_markup(page):
     got = page({EVIL: [made()]})
     assert not got.named("script")
     text = "".join(got.text)
-    # split, inputs (head, table, two rows of two tables), note, gallery, sentence, id, true sentence (seen and listed)
-    assert text.count(EVIL) == 1 + 2 + 4 + 1 + 1 + 1 + 1 + 2
+    # split, inputs (head, two rows of two tables), note, gallery, sentence, id, true sentence (seen and listed)
+    assert text.count(EVIL) == 1 + 1 + 4 + 1 + 1 + 1 + 1 + 2
 
 
 def test_nothing_is_fetched_from_outside(page, tmp_path):
@@ -162,6 +166,40 @@ def test_the_curve_needs_two_points_and_survives_odd_values(page):
     lines = [attrs["points"] for attrs in page(samples, both).named("polyline")]
     assert [len(points.split()) for points in lines] == [2, 2]
     assert len(page(samples, [{"step": 5, "loss": 0.0}] * 2).named("polyline")) == 1
+
+
+def test_a_pair_without_pictures_shows_its_sentences(page):
+    alone = Sample("p 1", None, "a house is built", None, ("a house appears",), True, 1.5, None)
+    got = page({"Best": [alone]})
+    assert not got.named("img")
+    text = "".join(got.text)
+    assert "a house is built" in text
+    assert "probability" not in text
+    assert "CIDEr* 1.50" in text
+
+
+def test_a_baseline_that_is_no_different_is_marked_where_it_is_not(page):
+    got = page({"Best": [made()]})
+    assert len([i for i in got.named("i") if i.get("class") == "alike"]) == 1  # of its two figures with a p
+
+
+def test_figures_of_the_model_have_their_intervals(page):
+    text = "".join(page({"Best": [made()]}).text)
+    assert "2.250 to 2.750" in text
+    assert "0.062 to 0.188" in text
+
+
+def test_galleries_hold_the_best_and_the_worst_and_no_pair_twice():
+    per_pair = {f"c{i}": {"changed": True, "claimed": i != 3, "CIDEr": i / 10} for i in range(7)}
+    per_pair |= {f"n{i}": {"changed": False, "claimed": i == 1, "CIDEr": 2.0} for i in range(3)}
+    assert choose(per_pair, 2) == {
+        "Best": ["c6", "c5"],
+        "Worst": ["c0", "c1"],
+        "No change": ["n0", "n2"],
+        "Wrong flag": ["c3", "n1"],
+    }
+    assert choose({"c0": per_pair["c0"]})["Worst"] == []
+    assert [len(ids) for ids in choose({i: per_pair[i] for i in ("c0", "c1", "c2")}).values()] == [2, 1, 0, 0]
 
 
 def test_a_card_of_one_half_alone_shows(page):

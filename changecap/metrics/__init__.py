@@ -1,14 +1,15 @@
-"""Scores of captions against their references: BLEU-1..4, ROUGE-L and CIDEr-D as this field computes them.
+"""Scores of captions against their references: BLEU, ROUGE-L, CIDEr, METEOR, SPICE and sm, as this field computes them.
 
-Everything is a fraction (CIDEr-D in [0, 10]). Sentences are compared as they are: words between blanks, nothing is
-lower-cased, no punctuation is removed. Knows sentences and ids, not images.
+Everything is a fraction (CIDEr in [0, 10]). Sentences are compared as they are: words between blanks, nothing is
+lower-cased, no punctuation is removed (METEOR alone does so by itself). Knows sentences and ids, not images.
 """
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,58 +17,86 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..flag import says_no_change
 from ..jsonfile import read_json
-from . import bleu, cider, ngrams, rouge
+from ..vocabulary import read_words
+from . import cider, ngrams
+from .described import described
+from .sentences import Pairs, all_references, in_ids, pair, some, unique_ids
+from .statistics import METRICS, NAMES, OTHERS, Statistics, measure, with_means
 
-NAMES = (*(f"Bleu_{n + 1}" for n in range(ngrams.ORDERS)), "ROUGE_L", "CIDEr")
+__all__ = ["METRICS", "NAMES", "Statistics", "measure", "score", "score_files", "to_json", "truth", "write_whole"]
 SUBSETS = ("change", "no_change")
 
 
 def score(
-    references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str], changed: Mapping[str, bool] | None = None
+    references: Mapping[str, Sequence[str]],
+    hypotheses: Mapping[str, str],
+    changed: Mapping[str, bool] | None = None,
+    *,
+    documents: Mapping[str, Sequence[str]] | None = None,
+    vocabulary: Mapping[str, int] | None = None,
+    others: Collection[str] = OTHERS,
+    strict: bool = False,
 ) -> dict:
     """Score one hypothesis per pair against that pair's references.
 
-    BLEU's corpus value comes from summed counts, the others are means over pairs. Document frequencies of CIDEr come
-    from the references being scored: a subset's "CIDEr" uses the subset's own (as published values do; for no-change
-    pairs, which share their five references, it is 0 whatever is said), its "CIDEr_full_df" those of all pairs.
+    The corpus values of BLEU and METEOR come from summed counts, the others are means over pairs. Document frequencies
+    of CIDEr come from the references being scored, unless ``documents`` are given: a subset's "CIDEr" uses the subset's
+    own (as published values do; for no-change pairs, which share their five references, it is 0 whatever is said), its
+    "CIDEr_full_df" those of all pairs.
 
     Args:
-        references: At least one sentence for each id.
-        hypotheses: One sentence for each of the same ids.
-        changed: Whether the pair changed, for each id. By default a pair is a no-change pair iff all its references
-            are no-change sentences.
+        references: Sentences of each id. These three may have the other forms of :mod:`changecap.metrics.sentences`,
+            and an id may be a number in one of them and a string in the other.
+        hypotheses: One sentence for each id. Ids that do not match are noted and scored: one without a hypothesis as
+            an empty sentence, one without references as 0 (see `measure`).
+        changed: Whether the pair changed, for each id with references. By default a pair is a no-change pair iff all
+            its references are no-change sentences, and one without references is in no subset.
+        documents: References of another corpus, whose document frequencies CIDEr takes everywhere: those of the full
+            set, say, while a subset is scored.
+        vocabulary: Id of each word, ``<UNK>`` included: scores strings of ids, as the authors' repositories do.
+        others: Which metrics are computed beyond `NAMES`, which need nothing but the sentences.
+        strict: Whether ids that do not match are an error.
 
     Returns:
         ``{"corpus": {metric: value}, "per_pair": {id: {metric: value}}, "subsets": {"change": {metric: value},
-        "no_change": {...}}}`` with the metrics `NAMES`, and "CIDEr_full_df" in subsets. A subset without pairs is None.
+        "no_change": {...}}, "computed": {metric: how, or why not}, "counts": {...}, "notes": [...]}`` with all
+        `METRICS`, None where one could not be computed, and "CIDEr_full_df" in subsets. A subset without pairs is None.
 
     Raises:
-        DataError: The ids differ, there is no pair, or a value is not what is described above.
+        DataError: There is no pair, or a value is not what is described above; ids differ where ``strict``.
     """
-    _check(references, hypotheses)
-    ids = list(references)
-    changed = truth(references) if changed is None else changed
-    _same_ids("changed", changed, "references", references)
-    change = np.array([bool(changed[i]) for i in ids])
+    pairs = pair(references, hypotheses)
+    if strict:
+        pairs.refuse()
+    subsets = _subsets(pairs, changed)
+    corpus = None if documents is None else all_references(documents)
+    units = "of words between blanks, as given"
+    if vocabulary is not None:
+        word = in_ids(vocabulary)
+        pairs = pairs.map(word)
+        corpus = corpus and {i: [*map(word, several)] for i, several in corpus.items()}
+        units = f"of the ids of words, {len(vocabulary)} known"
 
-    o = ngrams.overlap([references[i] for i in ids], [hypotheses[i] for i in ids])
-    counts = bleu.statistics(o)
-    rouges = np.array([rouge.rouge(references[i], hypotheses[i]) for i in ids])
-    ciders = cider.cider(o, cider.idf(o))
-    everything = np.column_stack([bleu.bleu(counts), rouges, ciders])  # (P, metrics)
+    theirs, ours = pairs.references, pairs.hypotheses
+    counted = ngrams.overlap([*theirs.values()], [*ours.values()])
+    given = None if corpus is None else [*corpus.values()]
+    statistics = measure(theirs, ours, documents=given, others=others, counted=counted)
 
-    def total(chosen: NDArray[np.bool_]) -> dict[str, float]:
-        own = cider.cider(o, cider.idf(o, chosen))[chosen].mean()
-        return _named([*bleu.bleu(counts[chosen].sum(0)), rouges[chosen].mean(), own])
+    def total(chosen: NDArray[np.bool_]) -> dict[str, float | None]:
+        values = statistics.totals(chosen)
+        own = {} if given is not None else cider.both(counted, cider.idf(counted, chosen))
+        means = {name: cell[chosen].mean() for name, cell in own.items()}
+        return _row(with_means(values | means)) | {"CIDEr_full_df": float(values["CIDEr"])}
 
-    subsets = {
-        name: total(chosen) | {"CIDEr_full_df": float(ciders[chosen].mean())} if chosen.any() else None
-        for name, chosen in zip(SUBSETS, (change, ~change), strict=True)
-    }
+    each = {name: values.tolist() for name, values in statistics.per_pair().items()}
+    frequencies = f"{sum(map(bool, given or theirs.values()))} {'scored' if given is None else 'given'} pairs"
     return {
-        "corpus": _named([*bleu.bleu(counts.sum(0)), rouges.mean(), ciders.mean()]),
-        "per_pair": {i: _named(row) for i, row in zip(ids, everything.tolist(), strict=True)},
-        "subsets": subsets,
+        "corpus": _row(statistics.totals()),
+        "per_pair": {i: _row({name: each[name][n] for name in each}) for n, i in enumerate(statistics.ids)},
+        "subsets": {name: total(chosen) if chosen.any() else None for name, chosen in subsets.items()},
+        "computed": described(statistics.missing, frequencies, units),
+        "counts": pairs.counts,
+        "notes": pairs.notes,
     }
 
 
@@ -76,26 +105,41 @@ def truth(references: Mapping[str, Sequence[str]]) -> dict[str, bool]:
     return {i: not all(map(says_no_change, sentences)) for i, sentences in references.items()}
 
 
-def score_files(references: Path, hypotheses: Path, out: Path | None = None, changed: Path | None = None) -> dict:
-    """`score` on JSON files: ``{id: [sentence, ...]}``, ``{id: sentence}`` and, if given, ``{id: true | false}``.
+def score_files(
+    references: Path,
+    hypotheses: Path,
+    out: Path | None = None,
+    changed: Path | None = None,
+    documents: Path | None = None,
+    vocabulary: Path | None = None,
+) -> dict:
+    """`score` on JSON files, in any of the forms of :mod:`changecap.metrics.sentences`.
 
     Args:
         references: File of the references.
         hypotheses: File of the hypotheses.
         out: Where the result goes as JSON, written whole or not at all.
-        changed: File that says which pairs changed.
+        changed: File that says which pairs changed, ``{id: true | false}``.
+        documents: File of the references that CIDEr's document frequencies come from.
+        vocabulary: File of the authors' map of words to ids; ids are scored.
 
     Raises:
-        DataError: A file is missing, is not UTF-8 or JSON or has another structure; the ids differ.
+        DataError: A file is missing, is not UTF-8 or JSON or has another structure.
     """
-    truths = None if changed is None else _read(Path(changed))
-    for i, value in (truths or {}).items():
+    flags = None if changed is None else _read(Path(changed))
+    if flags is not None and not isinstance(flags, dict):
+        raise DataError(f"changed must be true or false for each id, got {type(flags).__name__} in {changed}")
+    for i, value in (flags or {}).items():
         if not isinstance(value, bool):
             raise DataError(f"changed must be true or false for each id, got {value!r} for {i!r} in {changed}")
+    words = None if vocabulary is None else read_words(Path(vocabulary))
+    corpus = None if documents is None else _read(Path(documents))
+    theirs, ours = (_read(Path(path)) for path in (references, hypotheses))
     try:
-        scores = score(_read(Path(references)), _read(Path(hypotheses)), truths)
+        scores = score(theirs, ours, flags, documents=corpus, vocabulary=words)
     except DataError as error:
-        raise DataError(f"{error} (references: {references}; hypotheses: {hypotheses})") from None
+        others = f"; documents: {documents}" if documents is not None else ""
+        raise DataError(f"{error} (references: {references}; hypotheses: {hypotheses}{others})") from None
     if out is not None:
         write_whole(Path(out), to_json(scores))
     return scores
@@ -121,16 +165,32 @@ def write_whole(path: Path, content: str | bytes) -> None:
             raise
 
 
-def _named(values: Iterable[float]) -> dict[str, float]:
-    return {name: float(value) for name, value in zip(NAMES, values, strict=True)}
+def _subsets(pairs: Pairs, changed: Mapping[str, bool] | None) -> dict[str, NDArray[np.bool_]]:
+    """Which pairs are in which of `SUBSETS`, masks ``(P,)``."""
+    bare = [i for i, sentences in pairs.references.items() if not sentences]
+    if changed is None:
+        flags = truth({i: sentences for i, sentences in pairs.references.items() if sentences})
+    else:
+        flags = {i: bool(value) for i, value in unique_ids(changed, "flags").items()}
+        for less, ids in {
+            "changed": [i for i in pairs.references if i not in flags and i not in bare],
+            "references": [i for i in flags if i not in pairs.references],
+        }.items():
+            if ids:
+                raise DataError(f"changed and references must have the same ids: {len(ids)} not in {less}: {some(ids)}")
+    return {
+        name: np.array([flags.get(i) is flag for i in pairs.references])
+        for name, flag in zip(SUBSETS, (True, False), strict=True)
+    }
 
 
-def _read(path: Path) -> dict:
-    absent = f"no file {path}; give the path of a JSON object with one entry for each pair"
-    value = read_json(path, absent, "give a JSON object with one entry for each pair", hook=_unique)
-    if not isinstance(value, dict):
-        raise DataError(f"{path} must hold a JSON object with one entry for each pair, got {type(value).__name__}")
-    return value
+def _row(values: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: float(values[name]) if name in values else None for name in METRICS}
+
+
+def _read(path: Path) -> Any:
+    absent = f"no file {path}; give the path of a JSON file with the sentences of each pair"
+    return read_json(path, absent, "give a JSON object with one entry for each pair", hook=_unique)
 
 
 def _unique(items: list[tuple[str, object]]) -> dict[str, object]:
@@ -140,23 +200,3 @@ def _unique(items: list[tuple[str, object]]) -> dict[str, object]:
         keys = [key for key, _ in items]
         raise DataError(f"the id {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
     return value
-
-
-def _check(references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]) -> None:
-    _same_ids("hypotheses", hypotheses, "references", references)
-    if not references:
-        raise DataError("nothing to score: references and hypotheses are empty")
-    for i, sentences in references.items():
-        several = isinstance(sentences, Sequence) and not isinstance(sentences, str)
-        if not several or not sentences or not all(isinstance(sentence, str) for sentence in sentences):
-            raise DataError(f"references must be a list of one or more sentences, got {sentences!r:.80} for {i!r}")
-    for i, sentence in hypotheses.items():
-        if not isinstance(sentence, str):
-            raise DataError(f"a hypothesis must be one sentence, got {sentence!r:.80} for {i!r}")
-
-
-def _same_ids(name: str, ours: Mapping[str, object], other: str, theirs: Mapping[str, object]) -> None:
-    for less, missing in ((name, theirs.keys() - ours.keys()), (other, ours.keys() - theirs.keys())):
-        if missing:
-            some = ", ".join(map(repr, sorted(missing, key=str)[:5])) + (", ..." if len(missing) > 5 else "")
-            raise DataError(f"ids must be the same in {name} and {other}: {len(missing)} not in {less}: {some}")

@@ -7,6 +7,7 @@ trees were replaced with a pond. Here each class that a sentence claims was lost
 from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +17,16 @@ from ..errors import DataError
 from ..facts import CLASSES
 
 Change = tuple[str, str]  # class before, class after
+
+
+class Tally(NamedTuple):
+    """Classes lost and gained in one pair."""
+
+    right: int  # claimed and true
+    claimed: int
+    true: int
+
+
 SHARE = 0.01  # of a pair's pixels: in SECOND's maps less is mostly the rim of something else
 
 
@@ -88,6 +99,15 @@ def class_scores(hypotheses: Mapping[str, str], changes: Mapping[str, Collection
         "directions": {f"{a}>{b}": _scores(directions.of((a, b))) for a, b in directions.seen()},
         "direction": _scores(directions.total()),
     }
+
+
+def tallies(hypotheses: Mapping[str, str], changes: Mapping[str, Collection[Change]]) -> dict[str, Tally]:
+    """What `class_scores` sums over pairs: the classes lost and gained of each pair of ``changes``."""
+    found = {}
+    for i, true in changes.items():
+        said, fact = _roles(claims(hypotheses[i])), _roles(true)
+        found[i] = Tally(len(said & fact), len(said), len(fact))
+    return found
 
 
 class _Counts:

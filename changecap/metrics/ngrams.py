@@ -28,7 +28,19 @@ class Ngrams:
 
 
 def count(sentences: Sequence[str]) -> Ngrams:
-    """Count the n-grams, n = 1..4, of each sentence."""
+    """Count the n-grams, n = 1..4, of each sentence; one that comes again is counted once and copied."""
+    known: dict[str, int] = {}
+    which = np.array([known.setdefault(sentence, len(known)) for sentence in sentences], dtype=np.int64)  # (R,)
+    once = _count(list(known))
+    entries = np.bincount(once.row, minlength=len(known))
+    times = entries[which]
+    ends = times.cumsum()
+    entry = np.arange(times.sum()) + np.repeat((entries.cumsum() - entries)[which] - (ends - times), times)
+    row = np.repeat(np.arange(len(which)), times)
+    return Ngrams(once.words[which], row, once.gram[entry], once.count[entry], once.order)
+
+
+def _count(sentences: Sequence[str]) -> Ngrams:
     split = [sentence.split() for sentence in sentences]
     words = np.array([len(tokens) for tokens in split], dtype=np.int64)
     ids: dict[str, int] = {}
