@@ -130,9 +130,10 @@ def test_of_the_projections_of_psnet_a_resnets_is_taken_where_the_image_encoder_
     assert torch.equal(model.projection.weight, trained)
 
 
-def test_without_an_image_encoder_psnet_cannot_tell_which_of_its_projections_was_trained(tmp_path):
-    with pytest.raises(CheckpointError, match="which of its projections was trained, for maps of 1024 or 768 or"):
-        bring("psnet", tmp_path, change=lambda content: content.update(encoder_image=None))
+def test_without_an_image_encoder_the_four_projections_of_psnet_are_read_as_a_vits_and_that_is_told(tmp_path):
+    told = bring("psnet", tmp_path, change=lambda content: content.update(encoder_image=None))
+    assert "no image encoder in the file: it takes feature maps of 768 channels, not images" in told["assumed"]
+    assert all(check.ok for check in parity(fixture_of("psnet"), tmp_path / "out"))
 
 
 @pytest.mark.parametrize(("width", "kept"), [(1024, "projection"), (768, "projection2")])

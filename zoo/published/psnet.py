@@ -61,20 +61,12 @@ def projection_of_width(theirs: Parts, channels: int) -> Table:
 
 
 def maps(shapes: Shapes) -> int:
-    """Width of the maps that the only projection takes.
+    """Width of the maps a file without image encoder takes: that of its only projection, else a published ViT's.
 
-    Raises:
-        ValueError: there are several, as in every file of the authors: a ViT's and a ResNet's look alike but for the
-            image encoder.
+    The authors' files hold all four projections, trained or not, and nothing but the image encoder tells which was.
     """
     widths = [width for width, name in PROJECTIONS.items() if f"encoder_feat.{name}.weight" in shapes]
-    if len(widths) != 1:
-        raise ValueError(
-            f"without an image encoder it does not say which of its projections was trained, for maps of "
-            f"{' or '.join(map(str, widths))} channels: give a file with the image encoder, or with that projection "
-            "only"
-        )
-    return widths[0]
+    return widths[0] if len(widths) == 1 else 768
 
 
 def arguments(theirs: Parts, channels: int) -> dict[str, Any]:
