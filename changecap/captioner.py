@@ -42,7 +42,7 @@ class Caption:
     ``log_probabilities`` has one entry per word and one for the end. ``changed`` is false where the sentence is one
     of the data sets' no-change sentences. ``attention`` ``(words, h, w)``, where it was asked for, says where on the
     images each word was looked for; each map sums to 1. ``others`` are the next best sentences, where more than one
-    was asked for.
+    was asked for, with their attention.
     """
 
     text: str
@@ -142,7 +142,7 @@ class Captioner:
         Args:
             pair: images ``(B, 3, H, W)``, maps ``(B, H, W)``.
             beams: width of the beam; 1 is greedy.
-            attend: tell for each word of the best sentence where it was looked for.
+            attend: tell for each word where it was looked for, of the other sentences too.
             decode: other settings of the search, see :meth:`decoding`.
             generator: what words are drawn with, where ``decode`` says ``do_sample``.
 
@@ -156,11 +156,11 @@ class Captioner:
         ids = {"start": self.vocabulary.start, "end": self.vocabulary.end}
         found = search(self.model, memory, decoding, **ids, generator=generator)
         ranked = [one.ranked(decoding.length_penalty)[: decoding.num_return_sequences] for one in found]
-        captions = [replace(self._caption(best), others=tuple(map(self._caption, rest))) for best, *rest in ranked]
-        if not attend:
-            return captions
-        best = [first for first, *_ in ranked]
-        return [replace(c, attention=x) for c, x in zip(captions, self._attend(best, memory), strict=True)]
+        captions = [[self._caption(hypothesis) for hypothesis in one] for one in ranked]
+        if attend:
+            looks = self._attend(ranked, memory)
+            captions = [[replace(caption, attention=next(looks)) for caption in one] for one in captions]
+        return [replace(best, others=tuple(rest)) for best, *rest in captions]
 
     def decoding(self, beams: int = 1, settings: Mapping[str, Any] | None = None) -> Decoding:
         """How to search with this captioner's vocabulary.
@@ -263,15 +263,23 @@ class Captioner:
             )
         return Pair(*tensors)
 
-    def _attend(self, best: Sequence[Hypothesis], memory: zoo.Memory) -> Iterator[np.ndarray]:
-        """Where each word of each sentence was looked for ``(words, h, w)``; the images are square, so is the grid."""
-        longest = max(len(h.ids) for h in best)
-        words = torch.tensor([[*h.ids, *[self.vocabulary.pad] * (longest - len(h.ids))] for h in best])
-        looks = self.model.attend(words.to(memory[0].device), memory).cpu().numpy()
+    def _attend(self, found: Sequence[Sequence[Hypothesis]], memory: zoo.Memory) -> Iterator[np.ndarray]:
+        """Where each word of each sentence of each pair was looked for ``(words, h, w)``, one sentence after the other.
+
+        The images are square, so is the grid.
+        """
+        most, longest = max(map(len, found)), max(len(h.ids) for one in found for h in one)
+        words = torch.full((len(found), most, longest), self.vocabulary.pad)  # pairs may have fewer sentences than most
+        for i, one in enumerate(found):
+            for k, hypothesis in enumerate(one):
+                words[i, k, : len(hypothesis.ids)] = torch.tensor(hypothesis.ids)
+        looks = self.model.attend(words.flatten(0, 1).to(memory[0].device), memory).unflatten(0, (-1, most))
         side = math.isqrt(looks.shape[-1])
-        for hypothesis, look in zip(best, looks, strict=True):
-            said = len(hypothesis.ids) - 1 - hypothesis.finished
-            yield look[:said].reshape(said, side, side)
+        silent = (self.vocabulary.start, self.vocabulary.pad, self.vocabulary.end)
+        for one, look in zip(found, looks.cpu().numpy(), strict=True):
+            for hypothesis, seen in zip(one, look, strict=False):
+                said = [j for j, word in enumerate(hypothesis.ids[1:]) if word not in silent]
+                yield seen[said].reshape(-1, side, side)
 
     def _caption(self, hypothesis: Hypothesis) -> Caption:
         text = self.vocabulary.decode(hypothesis.ids)

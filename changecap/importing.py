@@ -165,13 +165,13 @@ def _plan(model: str, parts: Mapping[str, Part], given: Mapping[str, int]) -> _P
     numbers = {f"{part}.{name}": n for part in parts.keys() - known.trunks for name, n in parts[part].numbers.items()}
     heads, assumed = _heads(model, numbers, live, given)
     theirs = known.infer(shapes, heads)
-    channels = known.maps(shapes)
     if backbones := [_backbone(trunks[part], parts[part].numbers) for part in trunks]:
         if len(trunks) < len(known.trunks) or any(other != backbones[0] for other in backbones):
             raise ValueError(f"its image encoders must be {len(known.trunks)} of one kind, got {backbones}")
         with torch.device("meta"):
             channels = Backbone(**backbones[0]).channels
     else:
+        channels = known.maps(shapes)
         assumed.append(f"no image encoder in the file: it takes feature maps of {channels} channels, not images")
     arguments = published.arguments(model, theirs, channels)
     if backbones:

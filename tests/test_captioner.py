@@ -31,8 +31,8 @@ CONFIG = {
 }
 
 
-def build(inputs):
-    config = CONFIG | {"inputs": inputs, "model": CONFIG["model"] | {"inputs": inputs}}
+def build(inputs, name="mmodalcc"):
+    config = CONFIG | {"inputs": inputs, "model": CONFIG["model"] | {"inputs": inputs, "name": name}}
     torch.manual_seed(0)
     model = zoo.create_model(vocab=len(WORDS), **config["model"]).eval()
     torch.nn.init.normal_(model.words.head.weight, std=0.5)  # so that pairs get sentences of their own

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
+import torch
 from PIL import Image
 from rasterio.transform import Affine, from_origin
 from test_captioner import build, draw, files
 
+import zoo
 from changecap import captioning
 from changecap.captioner import Captioner
 from changecap.captioning import Job, caption_files, formatted, jobs_of_folders, jobs_of_list
@@ -264,6 +266,34 @@ def test_attention_of_a_batch_is_that_of_each_pair(folders):
     for pair, caption in zip(pairs, together, strict=True):
         alone = captioner.caption(pair.unsqueeze(), attend=True)[0]
         np.testing.assert_allclose(caption.attention, alone.attention, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_each_of_the_best_sentences_has_the_attention_that_it_has_alone(name, folders):
+    captioner = build("rgb", name)
+    known = captioner.vocabulary
+    settings = {"num_return_sequences": 4, "max_length": 6, "bad_words": ["<start>", "<pad>"]}
+    pairs = [captioner.read(*(folder / f"pair {i}.png" for folder in folders)) for i in range(3)]
+    pair = type(pairs[0]).stack(pairs)
+    best = captioner.caption(pair, 4, attend=True, decode=settings)
+    with torch.no_grad():
+        memory = captioner.model.encode(pair.a, pair.b)
+    for i, first in enumerate(best):
+        assert len(first.others) == 3
+        alone = tuple(m[i : i + 1] for m in memory)
+        for caption in (first, *first.others):
+            words = [known.words.index(word) for word in caption.words]
+            looks = captioner.model.attend(torch.tensor([[known.start, *words, known.end]]), alone)[0, :-1]
+            np.testing.assert_allclose(caption.attention, looks.unflatten(1, (4, 4)).numpy(), atol=1e-5)
+    assert len({caption.text for first in best for caption in (first, *first.others)}) > 3
+
+
+def test_words_that_a_sentence_does_not_show_have_no_attention(folders):
+    captioner = talkative("rgb")
+    pair = captioner.read(*(folder / "pair 0.png" for folder in folders))
+    caption = captioner.caption(pair.unsqueeze(), beams=3, attend=True, decode={"force_words": ["<pad>"]})[0]
+    assert len(caption.log_probabilities) > len(caption.words) + 1
+    assert len(caption.attention) == len(caption.words)
 
 
 # the command

@@ -120,6 +120,37 @@ def test_a_file_without_an_image_encoder_becomes_a_captioner_for_feature_maps(tm
     assert all(check.ok for check in parity(fixture_of("rsiccformer"), tmp_path / "out"))
 
 
+def test_of_the_projections_of_psnet_a_resnets_is_taken_where_the_image_encoder_is_one(tmp_path):
+    def change(content):
+        content["encoder_image"].net = resnet([64, 128, 256])
+
+    bring("psnet", tmp_path, change=change)
+    model = changecap.load(tmp_path / "out").model
+    trained = load_file(fixture_of("psnet") / "state.safetensors")["encoder_feat.projection4.weight"]
+    assert torch.equal(model.projection.weight, trained)
+
+
+def test_without_an_image_encoder_the_four_projections_of_psnet_are_read_as_a_vits_and_that_is_told(tmp_path):
+    told = bring("psnet", tmp_path, change=lambda content: content.update(encoder_image=None))
+    assert "no image encoder in the file: it takes feature maps of 768 channels, not images" in told["assumed"]
+    assert all(check.ok for check in parity(fixture_of("psnet"), tmp_path / "out"))
+
+
+@pytest.mark.parametrize(("width", "kept"), [(1024, "projection"), (768, "projection2")])
+def test_without_an_image_encoder_psnet_takes_maps_for_the_only_projection(width, kept, tmp_path):
+    def change(content):
+        content["encoder_image"] = None
+        modules = content["encoder_feat"]._modules
+        for name in [name for name in modules if name.startswith("projection") and name != kept]:
+            del modules[name]
+
+    told = bring("psnet", tmp_path, change=change)
+    assert f"no image encoder in the file: it takes feature maps of {width} channels, not images" in told["assumed"]
+    model = changecap.load(tmp_path / "out").model
+    trained = load_file(fixture_of("psnet") / "state.safetensors")[f"encoder_feat.{kept}.weight"]
+    assert torch.equal(model.projection.weight, trained)
+
+
 @pytest.mark.parametrize(
     ("theirs", "said"), [("psnet", "rsiccformer"), ("mmodalcc", "rsiccformer"), ("chg2cap", "psnet")]
 )

@@ -241,7 +241,7 @@ def test_released_reads_the_beginning_of_tables_that_are_too_large_and_refuses_t
     smaller.load_state_dict(state)
     torch.testing.assert_close(model.encode(*maps), smaller.encode(*maps))
     assert not torch.allclose(build(image_size=4).encode(*maps)[0], model.encode(*maps)[0].narrow(2, 0, 16))
-    with pytest.raises(ValueError, match="positions for 2 x 2 tokens, got 3 x 3"):
+    with pytest.raises(ValueError, match="positions for 2 rows and 2 columns, got a grid of 3 x 3"):
         build(released=True, dim=16, image_size=2).encode(*maps)
 
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from .captioner import Captioner, Memory, State
 from .layers.attention import KeyValue, look
 from .layers.backbone import token_grid
-from .layers.blocks import Dates, bottleneck, feed_forward
+from .layers.blocks import Dates, bottleneck, feed_forward, xavier
 from .layers.pair import PairBackbone
-from .layers.position import GridPosition
+from .layers.position import FirstPositions, GridPosition
 from .layers.words import DecoderLayer, WordDecoder
 
 # Mean and deviation of LEVIR-CC's pixels (0 to 255), by which the authors normalise.
@@ -133,7 +133,7 @@ class AttentiveEncoder(nn.Module):
     def __init__(self, position: GridPosition, layers: Iterable[nn.Module], norm: nn.Module) -> None:
         super().__init__()
         self.position, self.layers, self.norm = position, nn.ModuleList(layers), norm
-        _xavier(self.position)
+        xavier(self.position)
 
     def forward(self, a: Tensor, b: Tensor) -> Dates:
         """Both dates after all layers."""
@@ -143,24 +143,6 @@ class AttentiveEncoder(nn.Module):
             x = layer(x, start)
         a, b = self.norm(x).transpose(1, 2).unflatten(2, grid).chunk(2)  # (B, C, h, w)
         return a, b
-
-
-class FirstPositions(GridPosition):
-    """Tables that are read from the first row on and not interpolated, as the authors do."""
-
-    def forward(self, height: int, width: int) -> Tensor:
-        """Position codes ``(D, height, width)``.
-
-        Raises:
-            ValueError: the grid is larger than the tables.
-        """
-        rows, columns = len(self.rows), len(self.columns)
-        if height > rows or width > columns:
-            raise ValueError(
-                f"released=True has positions for {rows} rows and {columns} columns, got a grid of {height} x {width}: "
-                "give smaller images, or the feature_size that the weights were trained with"
-            )
-        return super().forward(rows, columns)[:, :height, :width]
 
 
 class HierarchicalLayer(nn.Module):
@@ -197,7 +179,7 @@ class SelfBlock(nn.Module):
             self.out = nn.Sequential()  # with nothing to bring together the authors leave it out
         self.feed = feed_forward(dim, hidden, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        _xavier(self)
+        xavier(self)
 
     def treat_alike(self) -> None:
         """Let both halves of the channels be given the same at first, so that equal dates stay equal."""
@@ -263,9 +245,3 @@ class ResidualLayer(DecoderLayer):
         """New features of the new words ``(B·K, T, D)``, and the past grown by them."""
         y, past = super().forward(x, memory, past)
         return y if self.pre_norm else x + y, past
-
-
-def _xavier(part: nn.Module) -> None:
-    for p in part.parameters():
-        if p.ndim > 1:
-            nn.init.xavier_uniform_(p)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .captioner import Captioner, Memory, State
 from .layers.attention import Attention, KeyValue
 from .layers.backbone import Backbone, token_grid
-from .layers.blocks import CrossBlock, Dates, Fusion, feed_forward
+from .layers.blocks import CrossBlock, Dates, Fusion, feed_forward, xavier
 from .layers.pair import INPUTS, need_maps, planes
 from .layers.position import GridPosition
 from .layers.words import WordDecoder
@@ -100,10 +100,7 @@ class MModalCC(Captioner):
         self.fusions = nn.ModuleList(
             nn.ModuleList(Fusion(2 * dim) for _ in range(layers)) for _ in range(1 if released else 2)
         )
-        for part in (self.projections, self.layers, self.fusions):
-            for p in part.parameters():
-                if p.ndim > 1:
-                    nn.init.xavier_uniform_(p)
+        xavier(self.projections, self.layers, self.fusions)
         for fusion in self.fusions.modules():
             if isinstance(fusion, Fusion):
                 fusion.compare()

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from .captioner import Captioner, Memory, State
 from .layers.attention import Attention
 from .layers.backbone import token_grid
-from .layers.blocks import Dates, feed_forward
+from .layers.blocks import Dates, feed_forward, xavier
 from .layers.pair import PairBackbone
-from .layers.position import GridPosition
+from .layers.position import FirstPositions, GridPosition
 from .layers.words import DecoderLayer, WordDecoder
 
 TRUNK = {"name": "vit_base_patch32_224", "stride": 32}
@@ -88,7 +88,7 @@ class PSNet(Captioner):
         self.backbone = PairBackbone(inputs, _trunk(backbone or {}, released), classes)
         self.projection = nn.Conv2d(self.backbone.channels, dim, 1)
         side = self.backbone.grid(image_size)
-        self.position = GridPosition(dim, side, side)
+        self.position = (FirstPositions if released else GridPosition)(dim, side, side)
         self.layers = nn.ModuleList(
             DifferenceLayer(dim, heads, 0.1 if released else dropout, pre_norm, released) for _ in range(layers)
         )
@@ -100,10 +100,7 @@ class PSNet(Captioner):
         self.scales = nn.ModuleList(  # one scale alone has none to look at
             ScaleBlock(2 * dim, scale_heads, scale_dropout, released) for _ in range(read if layers > 1 else 0)
         )
-        for part in (self.projection, self.position, self.layers, self.scales):
-            for p in part.parameters():
-                if p.ndim > 1:
-                    nn.init.xavier_uniform_(p)
+        xavier(self.projection, self.position, self.layers, self.scales)
         # the deepest scale first, and after the shallowest the deepest again
         levels = [(read - 1 - j) % read for j in range(decoder_layers)]
         self.words = WordDecoder(
@@ -120,7 +117,7 @@ class PSNet(Captioner):
     def encode(self, a: Tensor, b: Tensor, sem_a: Tensor | None = None, sem_b: Tensor | None = None) -> Memory:
         """The scales that the decoder reads ``(B, N, 2d)``, the deepest last; see :meth:`Captioner.encode`."""
         x = self.projection(torch.cat(self.backbone(a, b, sem_a, sem_b)))  # (2B, d, h, w)
-        before, after = token_grid(x + self._position(*x.shape[-2:])).chunk(2)  # (B, N, d) each
+        before, after = token_grid(x + self.position(*x.shape[-2:])).chunk(2)  # (B, N, d) each
         scales = []
         for layer in self.layers:
             before, after = layer(before, after)
@@ -134,15 +131,6 @@ class PSNet(Captioner):
         """Logits ``(B·K, T, V)`` of the next words; see :meth:`Captioner.decode`."""
         logits, state = self.words(words, memory, state)
         return logits, state
-
-    def _position(self, height: int, width: int) -> Tensor:
-        """Position codes ``(d, h, w)`` of a grid."""
-        if not self.released:
-            return self.position(height, width)
-        side = len(self.position.rows)
-        if max(height, width) > side:
-            raise ValueError(f"released=True has positions for {side} x {side} tokens, got {height} x {width}")
-        return self.position(side, side)[:, :height, :width]
 
 
 class DifferenceLayer(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .captioner import Captioner, Memory, State
 from .layers.backbone import token_grid
-from .layers.blocks import CrossBlock, Fusion
+from .layers.blocks import CrossBlock, Fusion, xavier
 from .layers.pair import PairBackbone
 from .layers.position import GridPosition
 from .layers.words import DecoderLayer, WordDecoder
@@ -84,10 +84,7 @@ class RSICCformer(Captioner):
         self.layers = nn.ModuleList(CrossBlock(dim, heads, dropout, pre_norm) for _ in range(layers))
         fusions = [Fusion(2 * dim) for _ in range(layers)]
         self.fusions = nn.ModuleList(fusions)
-        for part in (self.projection, self.layers, self.fusions, *([self.position] if released else [])):
-            for p in part.parameters():
-                if p.ndim > 1:
-                    nn.init.xavier_uniform_(p)
+        xavier(self.projection, self.layers, self.fusions, *([self.position] if released else []))
         if not released:
             for fusion in fusions:
                 fusion.compare()

@@ -15,6 +15,14 @@ def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
 
 
+def xavier(*parts: nn.Module) -> None:
+    """Draw all matrices and kernels of ``parts`` as Glorot and Bengio 2010; vectors stay as they are."""
+    for part in parts:
+        for p in part.parameters():
+            if p.ndim > 1:
+                nn.init.xavier_uniform_(p)
+
+
 def bottleneck(dim: int) -> nn.Sequential:
     """The branch of a ResNet bottleneck on maps ``(B, D, h, w)``: 1x1 to D/2, 3x3, 1x1 back, each normalised."""
     half = dim // 2

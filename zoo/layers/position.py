@@ -30,6 +30,24 @@ class GridPosition(nn.Module):
         )  # (D, h, w)
 
 
+class FirstPositions(GridPosition):
+    """Tables that are read from the first row on and not interpolated, as some authors do."""
+
+    def forward(self, height: int, width: int) -> Tensor:
+        """Position codes ``(D, height, width)``.
+
+        Raises:
+            ValueError: the grid is larger than the tables.
+        """
+        rows, columns = len(self.rows), len(self.columns)
+        if height > rows or width > columns:
+            raise ValueError(
+                f"released=True has positions for {rows} rows and {columns} columns, got a grid of {height} x {width}: "
+                "give smaller images, or tables as large as those that the weights were trained with"
+            )
+        return super().forward(rows, columns)[:, :height, :width]
+
+
 def _stretch(table: Tensor, length: int) -> Tensor:
     """Interpolate ``table`` ``(n, D)`` linearly to ``length`` rows."""
     if table.shape[0] == length:

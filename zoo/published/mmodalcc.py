@@ -1,21 +1,17 @@
 """MModalCC, as its authors publish it; the two parts are ``encoder_feat`` and ``decoder``."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from .table import (
     Parts,
     Published,
-    Shapes,
     Table,
     attention,
-    grid,
-    layers,
-    shape,
+    infer_shared,
+    projected,
+    shared_arguments,
     tokens_first,
-    twice,
     word_decoder,
-    words,
 )
 
 KEYS: Table = (
@@ -44,37 +40,8 @@ KEYS: Table = (
 
 def arguments(theirs: Parts, channels: int) -> dict[str, Any]:
     """Ours for theirs."""
-    encoder, decoder = theirs["change_encoder"], theirs["decoder"]
-    twice(decoder["feature_dim"], encoder["d_model"])
-    return {
-        "vocab": decoder["vocab_size"],
-        "backbone": {"name": "features", "channels": channels, "pool": encoder["h"]},
-        "dim": encoder["d_model"],
-        "layers": encoder["n_layers"],
-        "decoder_layers": decoder["n_layers"],
-        "heads": encoder["n_head"],
-        "decoder_heads": decoder["n_head"],
-        "dropout": encoder["dropout"],
-    }
-
-
-def maps(shapes: Shapes) -> int:
-    """Width of the maps that are projected."""
-    return shape(shapes, "encoder_feat.projection.weight")[1]
-
-
-def infer(shapes: Shapes, heads: Mapping[str, int]) -> Parts:
-    """Theirs, of the shapes in a checkpoint."""
-    return {
-        "change_encoder": {
-            **grid(shapes),
-            "feature_dim": maps(shapes),
-            "n_head": heads["heads"],
-            "n_layers": layers(shapes, r"encoder_feat\.transformer\.(\d+)\."),
-            "dropout": 0.5,
-        },
-        "decoder": words(shapes, r"transformer\.layers\.(\d+)", heads["decoder_heads"]),
-    }
+    pool = theirs["change_encoder"]["h"]
+    return shared_arguments(theirs) | {"backbone": {"name": "features", "channels": channels, "pool": pool}}
 
 
 PUBLISHED = Published(
@@ -82,7 +49,7 @@ PUBLISHED = Published(
     arguments,
     lambda memory: {"memory": tokens_first(memory[0]), "memory_sem": tokens_first(memory[1])},
     trunks={"encoder_image": "backbones.rgb", "encoder_image2": "backbones.sem"},
-    maps=maps,
-    infer=infer,
+    maps=projected,
+    infer=infer_shared,
     heads={"heads": r"encoder_feat\b.*", "decoder_heads": r"decoder\b.*"},
 )

@@ -45,15 +45,28 @@ KEYS: Table = (
 )
 
 
+# PSNet has four projections, each for maps of one width, and uses that which fits
+PROJECTIONS = {1024: "projection", 768: "projection2", 512: "projection3", 256: "projection4"}
+
+
 def projection_of_width(theirs: Parts, channels: int) -> Table:
-    """PSNet has four projections, each for maps of one width, and uses that which fits."""
-    widths = {1024: "projection", 768: "projection2", 512: "projection3", 256: "projection4"}
-    if channels not in widths:
-        raise ValueError(f"the published code takes maps of {', '.join(map(str, widths))} channels, got {channels}")
+    """Which of the four is used."""
+    if channels not in PROJECTIONS:
+        known = ", ".join(map(str, PROJECTIONS))
+        raise ValueError(f"the published code takes maps of {known} channels, got {channels}")
     return (
-        (rf"encoder_feat\.{widths[channels]}\.(weight|bias)", r"projection.\1"),
+        (rf"encoder_feat\.{PROJECTIONS[channels]}\.(weight|bias)", r"projection.\1"),
         (r"encoder_feat\.projection\d?\..*", None),
     )
+
+
+def maps(shapes: Shapes) -> int:
+    """Width of the maps a file without image encoder takes: that of its only projection, else a published ViT's.
+
+    The authors' files hold all four projections, trained or not, and nothing but the image encoder tells which was.
+    """
+    widths = [width for width, name in PROJECTIONS.items() if f"encoder_feat.{name}.weight" in shapes]
+    return widths[0] if len(widths) == 1 else 768
 
 
 def arguments(theirs: Parts, channels: int) -> dict[str, Any]:
@@ -102,7 +115,7 @@ PUBLISHED = Published(
     arguments,
     lambda memory: {"memory": torch.stack([tokens_first(scale) for scale in memory], dim=-1)},
     trunks={"encoder_image": "backbone.trunks.rgb"},
-    maps=lambda shapes: 768,  # of a ViT-B, whose projection the table takes; the others' are there as well
+    maps=maps,
     infer=infer,
     heads={
         "heads": r"encoder_feat(?!\.Scale_aware_list)\b.*",

@@ -1,22 +1,18 @@
 """RSICCformer, as its authors publish it; the two parts are ``encoder_feat`` and ``decoder``."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from .table import (
     Parts,
     Published,
-    Shapes,
     Table,
     attention,
-    grid,
-    layers,
-    shape,
+    infer_shared,
+    projected,
+    shared_arguments,
     square,
     tokens_first,
-    twice,
     word_decoder,
-    words,
 )
 
 KEYS: Table = (
@@ -38,18 +34,9 @@ KEYS: Table = (
 
 def arguments(theirs: Parts, channels: int) -> dict[str, Any]:
     """Ours for theirs."""
-    encoder, decoder = theirs["change_encoder"], theirs["decoder"]
-    twice(decoder["feature_dim"], encoder["d_model"])
-    return {
-        "vocab": decoder["vocab_size"],
+    return shared_arguments(theirs) | {
         "backbone": {"name": "features", "channels": channels, "pool": None},
-        "image_size": square(encoder),
-        "dim": encoder["d_model"],
-        "layers": encoder["n_layers"],
-        "decoder_layers": decoder["n_layers"],
-        "heads": encoder["n_head"],
-        "decoder_heads": decoder["n_head"],
-        "dropout": encoder["dropout"],
+        "image_size": square(theirs["change_encoder"]),
         "project": projection(theirs, channels) is not None,
     }
 
@@ -67,32 +54,13 @@ def other_projection(theirs: Parts, channels: int) -> Table:
     return (*here, (r"encoder_feat\.projection\..*", None))
 
 
-def maps(shapes: Shapes) -> int:
-    """Width of the maps that the first projection takes."""
-    return shape(shapes, "encoder_feat.projection.weight")[1]
-
-
-def infer(shapes: Shapes, heads: Mapping[str, int]) -> Parts:
-    """Theirs, of the shapes in a checkpoint."""
-    return {
-        "change_encoder": {
-            **grid(shapes),
-            "feature_dim": maps(shapes),
-            "n_head": heads["heads"],
-            "n_layers": layers(shapes, r"encoder_feat\.transformer\.(\d+)\."),
-            "dropout": 0.5,
-        },
-        "decoder": words(shapes, r"transformer\.layers\.(\d+)", heads["decoder_heads"]),
-    }
-
-
 PUBLISHED = Published(
     KEYS,
     arguments,
     lambda memory: {"memory": tokens_first(memory[0])},
     trunks={"encoder_image": "backbone.trunks.rgb"},
-    maps=maps,
-    infer=infer,
+    maps=projected,
+    infer=infer_shared,
     heads={"heads": r"encoder_feat\b.*", "decoder_heads": r"decoder\b.*"},
     backbone={"normalise": "imagenet"},
     special=other_projection,

@@ -129,6 +129,44 @@ def word_decoder(part: str, layer: str, cross: str, ours: str = "cross") -> Tabl
     )
 
 
+def shared_arguments(theirs: Parts) -> dict[str, Any]:
+    """Ours for what RSICCformer's authors call as those do who took up their code.
+
+    Raises:
+        ValueError: the decoder is not as wide as both dates together.
+    """
+    encoder, decoder = theirs["change_encoder"], theirs["decoder"]
+    twice(decoder["feature_dim"], encoder["d_model"])
+    return {
+        "vocab": decoder["vocab_size"],
+        "dim": encoder["d_model"],
+        "layers": encoder["n_layers"],
+        "decoder_layers": decoder["n_layers"],
+        "heads": encoder["n_head"],
+        "decoder_heads": decoder["n_head"],
+        "dropout": encoder["dropout"],
+    }
+
+
+def infer_shared(shapes: Shapes, heads: Mapping[str, int]) -> Parts:
+    """Theirs, of the shapes in a checkpoint, for :func:`shared_arguments`."""
+    return {
+        "change_encoder": {
+            **grid(shapes),
+            "feature_dim": projected(shapes),
+            "n_head": heads["heads"],
+            "n_layers": layers(shapes, r"encoder_feat\.transformer\.(\d+)\."),
+            "dropout": 0.5,
+        },
+        "decoder": words(shapes, r"transformer\.layers\.(\d+)", heads["decoder_heads"]),
+    }
+
+
+def projected(shapes: Shapes) -> int:
+    """Width of the maps that the first projection takes."""
+    return shape(shapes, "encoder_feat.projection.weight")[1]
+
+
 def twice(decoder: int, encoder: int) -> None:
     """Refuse a decoder that is not as wide as the two dates together.
 
