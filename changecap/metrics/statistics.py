@@ -6,14 +6,13 @@ tools that are not there are left out, with the reason. Knows sentences, not fil
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, UserError
-from . import bleu, cider, ngrams, rouge
+from . import bleu, cider, meteor, ngrams, nltk_meteor, rouge, spice
 from .ngrams import Floats, Ints, Overlap
 
 BLEU = tuple(f"Bleu_{n + 1}" for n in range(ngrams.ORDERS))
@@ -67,7 +66,7 @@ class Statistics:
     def _named(self, counts: Ints | Floats, lines: _Named, means: _Named) -> dict[str, Floats]:
         values = dict(zip(BLEU, np.moveaxis(bleu.bleu(counts), -1, 0), strict=True)) | dict(means)
         for name, line in lines.items():
-            values[name] = _module("meteor").values(line)
+            values[name] = meteor.values(line)
         return with_means(values)
 
 
@@ -134,37 +133,19 @@ def measure(
 
 
 def _meteor(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> Floats:
-    meteor = _module("meteor")
     return meteor.statistics(references, hypotheses, meteor.load_tables())
 
 
 def _exact_stem(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> Floats:
-    return _module("meteor").statistics(references, hypotheses, None)
-
-
-def _nltk_meteor(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> Floats:
-    return _module("nltk_meteor").scores(references, hypotheses)
-
-
-def _spice(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> Floats:
-    return _module("spice").scores(references, hypotheses)
-
-
-def _module(name: str) -> Any:
-    try:
-        return import_module(f".{name}", __package__)
-    except ModuleNotFoundError as error:
-        if error.name != f"{__package__}.{name}":
-            raise
-        raise DataError(f"changecap.metrics.{name} is not part of this version") from None
+    return meteor.statistics(references, hypotheses, None)
 
 
 _SUMMED = ("METEOR", "METEOR_exact_stem")  # corpus value from summed statistics, not a mean
 _COUNTED: dict[str, Callable[[Sequence[Sequence[str]], Sequence[str]], Floats]] = {
     "METEOR": _meteor,
     "METEOR_exact_stem": _exact_stem,
-    "NLTK_METEOR": _nltk_meteor,
-    "SPICE": _spice,
+    "NLTK_METEOR": nltk_meteor.scores,
+    "SPICE": spice.scores,
 }
 
 

@@ -51,9 +51,7 @@ def stem(word: str) -> str:
     word = _replace(word, _STEP_2, first, first)
     word = _replace(word, _STEP_3, first, second)
     word = _replace(word, _STEP_4, second, second)
-    if word.endswith("e") and (
-        len(word) > second or len(word) > first and not _SHORT.match(word[:-1])
-    ):
+    if word.endswith("e") and (len(word) > second or len(word) > first and not _SHORT.match(word[:-1])):
         word = word[:-1]
     elif word.endswith("ll") and len(word) > second:
         word = word[:-1]
