@@ -7,7 +7,7 @@ from torch import Tensor
 from . import motion
 
 BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
-# What similarity, affine motion and homography must gain to be worth it: in standard errors over the parts, and relative
+# What similarity, affine motion and homography must gain to be worth it: standard errors over the parts; share
 CLEARLY, GAIN = (1.4, 2.0, 2.0), (0.018, 0.03, 0.04)
 
 
