@@ -17,6 +17,7 @@ from preprocess.registration import motion
 from preprocess.registration.confidence import TOLERANCE, features
 from preprocess.registration.estimate import estimate
 
+UNRELATED = "unrelated"  # the dates of two different pairs: whatever is found is wrong, and must be refused
 LEVELS, DEGRADATIONS, MODES = ("id", "t24", "aff", "h16"), ("clean", "full"), ("comp", "real")
 RIDGE = 0.3  # of the weights, in cases: a few hundred cases of a dozen pairs say no more
 
@@ -48,7 +49,19 @@ def cases(tools: str, pairs: str, base: str, seed: str, reps: int) -> list[dict]
                         made.append(
                             {"pair": name, "mode": mode, "level": level, "images": (before, after), "truth": truth}
                         )
-    return made
+    return made + unrelated(made)
+
+
+def unrelated(made: list[dict]) -> list[dict]:
+    """A third as many cases: the first date of one pair with the second of another, or with noise."""
+    wrong, noise = [], np.random.default_rng(0)
+    for i, case in enumerate(made[::3]):
+        others = [c for c in made if c["pair"] != case["pair"]]
+        before, after = case["images"][0], others[(7 * i) % len(others)]["images"][1]
+        if i % 6 == 0:
+            after = noise.integers(0, 256, after.shape, dtype=np.uint8)
+        wrong.append({**case, "mode": UNRELATED, "images": (before, after), "truth": np.full((3, 3), np.nan)})
+    return wrong
 
 
 def evidence(case: dict, profile: str) -> tuple[torch.Tensor, float, float]:
@@ -107,9 +120,11 @@ def main() -> None:
         left_out[test] = (x[test].double() @ fit(x[~test], y[~test])).sigmoid()
     print(f"{len(made)} cases of {len(set(names))} pairs, {options.profile}")
     print("WEIGHTS =", tuple(round(w, 3) for w in fit(x, y).tolist()))
-    print(f"calibration error, each pair by the others' weights: {calibration_error(left_out, y):.3f}")
-    harm = error > identity + 0.5
-    for mode in MODES:
+    related = torch.tensor([case["mode"] != UNRELATED for case in made])
+    error_of_both = calibration_error(left_out[related], y[related])
+    print(f"calibration error, each pair by the others' weights: {error_of_both:.3f}")
+    harm = ~(error <= identity + 0.5)  # unrelated dates have no truth: any motion harms
+    for mode in (*MODES, UNRELATED):
         of = torch.tensor([c["mode"] == mode and c["level"] != "id" for c in made])
         for threshold in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5):
             used = left_out >= threshold

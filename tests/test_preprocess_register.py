@@ -83,7 +83,7 @@ def noise(*shape, seed=0):
 
 
 def refused(found, i=0):
-    return not found.ok[i] and torch.equal(found.matrix[i], torch.eye(3)) and found.confidence[i] < 0.1
+    return not found.ok[i] and torch.equal(found.matrix[i], torch.eye(3)) and found.confidence[i] < 0.12
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
