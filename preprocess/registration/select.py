@@ -7,8 +7,9 @@ from torch import Tensor
 from . import motion
 
 BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
-# What similarity, affine motion and homography must gain to be worth it: standard errors over the parts; share
-CLEARLY, GAIN = (1.4, 2.0, 2.0), (0.018, 0.03, 0.04)
+# What similarity, affine motion and homography must gain over each simpler model: standard errors over the parts; and
+# share of the agreement times standard errors, so that a small gain counts where it is the same everywhere
+CLEARLY, WORTH = (1.4, 2.0, 2.0), (0.03, 0.06, 0.08)
 
 
 class Agreement:
@@ -40,16 +41,17 @@ def clearly(more: Tensor, less: Tensor) -> Tensor:
 def select(parts: Tensor) -> Tensor:
     """The index ``(B,)`` of the model to trust, of parts ``(B, 4, P)`` in the order of :data:`motion.MODELS`.
 
-    A model must beat each simpler one clearly and by its :data:`GAIN`; a homography must only not lose to an affine
-    motion, for where it is needed the affine one is a halfway house that takes most of the gain.
+    A model must beat each simpler one :data:`CLEARLY` and be :data:`WORTH` it; a homography must only not lose to an
+    affine motion, for where it is needed the affine one is a halfway house that takes most of the gain.
     """
     mean = parts.mean(-1)
     chosen = torch.zeros_like(mean[:, 0], dtype=torch.long)
     for j in (1, 2, 3):
         good = torch.ones_like(chosen, dtype=torch.bool)
         for i in range(j):
-            surely, by = (0.5, 0.0) if (i, j) == (2, 3) else (CLEARLY[j - 1], GAIN[j - 1])
+            surely, worth = (0.0, 0.0) if (i, j) == (2, 3) else (CLEARLY[j - 1], WORTH[j - 1])
+            errors = clearly(parts[:, j], parts[:, i])
             gain = (mean[:, j] - mean[:, i]) / mean[:, i].clamp_min(1e-6)
-            good &= (clearly(parts[:, j], parts[:, i]) > surely) & (gain > by)
+            good &= (errors > surely) & (gain * errors > worth)
         chosen = torch.where(good, j, chosen)
     return chosen
