@@ -70,7 +70,7 @@ def refine(start: Tensor, a: Tensor, b: Tensor, free: Tensor, prior: Tensor, ste
         steps: how many.
         tune: the residual, in units of its mean square, at which a pixel loses three quarters of its weight.
     """
-    size = a.shape[-2:]
+    size = (a.shape[-2], a.shape[-1])
     moments = Moments(*size, a)
     target, seen_a = a[:, :-1], a[:, -1]
     ax, ay = slopes(target)

@@ -22,7 +22,7 @@ class Agreement:
     """
 
     def __init__(self, motions: Tensor, a: Tensor, b: Tensor) -> None:
-        moved = motion.sample(b, motions, a.shape[-2:])
+        moved = motion.sample(b, motions, (a.shape[-2], a.shape[-1]))
         seen = a[:, -1] * (moved[:, -1] > 0.99)
         a, b = a[:, :2], moved[:, :2]
         common = (a * b).sum(1) * seen
