@@ -1,5 +1,7 @@
 """Pixels to pixels: what is done to a pair of images and its maps before a captioner sees them."""
 
 from .pair import Pair
+from .registration import Registration, register
+from .warp import warp, warp_pair
 
-__all__ = ["Pair"]
+__all__ = ["Pair", "Registration", "register", "warp", "warp_pair"]

@@ -1,0 +1,57 @@
+"""Which of the four models a pair needs: the simplest that none beats clearly, in most parts of the image."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import motion
+
+BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
+# What similarity, affine motion and homography must gain over each simpler model: standard errors over the parts; and
+# share of the agreement times standard errors, so that a small gain counts where it is the same everywhere
+CLEARLY, WORTH = (1.4, 2.0, 2.0), (0.03, 0.06, 0.08)
+
+
+class Agreement:
+    """How far two dates agree, part by part, under motions ``(B, 3, 3)``.
+
+    Attributes:
+        parts: mean agreement of their orientation maps ``(B, BLOCKS^2)``, in units of the maps' own energy.
+        ratio: the same over the whole overlap, from 1 (the same edges) over 0 (nothing in common), ``(B,)``.
+        seen: share of the image that both dates show, ``(B,)``.
+    """
+
+    def __init__(self, motions: Tensor, a: Tensor, b: Tensor) -> None:
+        moved = motion.sample(b, motions, (a.shape[-2], a.shape[-1]))
+        seen = a[:, -1] * (moved[:, -1] > 0.99)
+        a, b = a[:, :2], moved[:, :2]
+        common = (a * b).sum(1) * seen
+        energy = [(x.square().sum(1) * seen).mean((-2, -1)) for x in (a, b)]
+        self.parts = F.adaptive_avg_pool2d(common[:, None], BLOCKS).flatten(1)
+        self.ratio = self.parts.mean(1) / (energy[0] * energy[1]).sqrt().clamp_min(1e-9)
+        self.seen = seen.mean((-2, -1))
+
+
+def clearly(more: Tensor, less: Tensor) -> Tensor:
+    """By how many standard errors the parts ``(..., P)`` of one agreement exceed those of another."""
+    gain = more - less
+    return gain.mean(-1) / (gain.std(-1, correction=0) / gain.shape[-1] ** 0.5 + 1e-6)
+
+
+def select(parts: Tensor) -> Tensor:
+    """The index ``(B,)`` of the model to trust, of parts ``(B, 4, P)`` in the order of :data:`motion.MODELS`.
+
+    A model must beat each simpler one :data:`CLEARLY` and be :data:`WORTH` it; a homography must only not lose to an
+    affine motion, for where it is needed the affine one is a halfway house that takes most of the gain.
+    """
+    mean = parts.mean(-1)
+    chosen = torch.zeros_like(mean[:, 0], dtype=torch.long)
+    for j in (1, 2, 3):
+        good = torch.ones_like(chosen, dtype=torch.bool)
+        for i in range(j):
+            surely, worth = (0.0, 0.0) if (i, j) == (2, 3) else (CLEARLY[j - 1], WORTH[j - 1])
+            errors = clearly(parts[:, j], parts[:, i])
+            gain = (mean[:, j] - mean[:, i]) / mean[:, i].clamp_min(1e-6)
+            good &= (errors > surely) & (gain * errors > worth)
+        chosen = torch.where(good, j, chosen)
+    return chosen
