@@ -3,5 +3,7 @@
 from .chain import Chain, build
 from .corrupt import corrupt
 from .pair import Pair
+from .registration import Registration, register
+from .warp import warp, warp_pair
 
-__all__ = ["Chain", "Pair", "build", "corrupt"]
+__all__ = ["Chain", "Pair", "Registration", "build", "corrupt", "register", "warp", "warp_pair"]

@@ -19,7 +19,11 @@ from torch import Tensor, nn
 from . import operators
 from .corrupt import as_float
 from .pair import Pair
+from .registration import register
+from .registration.estimate import PROFILES
+from .registration.motion import MODELS
 from .turns import turned, turns
+from .warp import warp_pair
 
 FORMAT = 1  # of what Chain.config returns
 DATES = ("each", "both", "a", "b")
@@ -42,6 +46,24 @@ class Step(nn.Module):
         Parameters are on the CPU too; of a step that turns images one is called ``turn``, ``(B, 2, 2)``.
         """
         raise NotImplementedError
+
+
+class Register(Step):
+    """Bring date b onto the grid of date a; see :func:`preprocess.register`. A pair that is refused stays as it is."""
+
+    def __init__(self, model: str = "auto", profile: str = "accurate") -> None:
+        super().__init__()
+        if model not in ("auto", *MODELS) or profile not in PROFILES:
+            known = f"model: auto, {', '.join(MODELS)}; profile: {', '.join(PROFILES)}"
+            raise ValueError(f"expected one of {known}; got model={model!r}, profile={profile!r}")
+        self.model, self.profile = model, profile
+
+    def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
+        """See :meth:`Step.forward`."""
+        a, b = (x / 255 if x.dtype == torch.uint8 else x.float() for x in (pair.a, pair.b))
+        found = register(a, b, self.model, self.profile)
+        record = {"matrix": found.matrix, "confidence": found.confidence, "ok": found.ok}
+        return warp_pair(pair, found)[0], {key: value.cpu() for key, value in record.items()}
 
 
 class _Turning(Step):
@@ -198,6 +220,7 @@ class MotionBlur(_PerDate):
 
 
 STEPS: Mapping[str, type[Step]] = {
+    "register": Register,
     "flip": Flip,
     "transpose": Transpose,
     "rotate90": Rotate90,

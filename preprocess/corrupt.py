@@ -198,7 +198,7 @@ def as_float(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     if x.numel() and not (x.amin() >= 0 and x.amax() <= 1):  # so too where one is not a number
         low, high = x.aminmax()
         raise ValueError(f"floating-point images must be in [0, 1], got [{low:g}, {high:g}]; divide bytes by 255")
-    return change(x.float()).to(x.dtype)
+    return change(x.float()).clamp(0, 1).to(x.dtype)  # sums of weights are 1 but for rounding
 
 
 def _uniform(text: str) -> Tensor:

@@ -1,0 +1,26 @@
+"""This project's registration as a plug of a registration benchmark: arrays in, matrices and confidences out."""
+
+import numpy as np
+import torch
+
+import preprocess
+
+BATCH = 4  # pairs at once: what stays in a processor's cache
+
+
+def estimate(
+    a: list[np.ndarray], b: list[np.ndarray], profile: str = "accurate"
+) -> tuple[list[np.ndarray], list[float]]:
+    """The 3x3 matrices from pixels of ``a`` to those of ``b``, uint8 ``(H, W, 3)``, and their confidences."""
+    matrices, confidences = [], []
+    for start in range(0, len(a), BATCH):
+        images = (torch.from_numpy(np.stack(x[start : start + BATCH])).permute(0, 3, 1, 2) / 255 for x in (a, b))
+        found = preprocess.register(*images, profile=profile)
+        matrices += list(found.matrix.double().numpy())
+        confidences += found.confidence.tolist()
+    return matrices, confidences
+
+
+def fast(a: list[np.ndarray], b: list[np.ndarray]) -> tuple[list[np.ndarray], list[float]]:
+    """The same by the fast profile."""
+    return estimate(a, b, "fast")

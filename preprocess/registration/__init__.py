@@ -1,0 +1,125 @@
+"""Where a place lies on the second date: the motion between two images, with a confidence, or a refusal."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import motion
+from .confidence import ENOUGH, confidence
+from .estimate import PROFILES, estimate
+
+__all__ = ["Registration", "register"]
+
+SMALLEST = 48  # pixels of the shorter side, below which there is nothing to go by
+FLAT = 7  # pixels of half resolution: a square without any difference in value is no picture of a place
+
+
+class Registration(NamedTuple):
+    """How the second dates of a batch lie on the first.
+
+    Attributes:
+        matrix: ``(B, 3, 3)``, float32: takes pixel coordinates (x, y, 1) of ``a`` to those of ``b``; (0, 0) is the centre
+            of the upper left pixel. The identity where ``ok`` is false.
+        confidence: ``(B,)``: the probability that the mean error of the four corners is at most 1.5 pixels.
+        ok: ``(B,)``, bool: whether ``matrix`` is to be used.
+        overlap: ``(B, H, W)``, bool: pixels of ``a`` that ``b`` shows too, both of them valid.
+        residual: ``(B,)``: how much of the two dates' edges still differs in orientation, 0 (nothing) to 1 (all) or, where
+            they contradict each other, above.
+    """
+
+    matrix: Tensor
+    confidence: Tensor
+    ok: Tensor
+    overlap: Tensor
+    residual: Tensor
+
+
+@torch.no_grad()
+def register(
+    a: Tensor,
+    b: Tensor,
+    model: str = "auto",
+    profile: str = "accurate",
+    mask_a: Tensor | None = None,
+    mask_b: Tensor | None = None,
+) -> Registration:
+    """Estimate where each pixel of ``a`` lies in ``b``, whatever the light and whatever changed.
+
+    Orientations of edges are correlated over a grid of turns and scales, the motion is then refined from coarse to fine
+    by robust Gauss-Newton steps, and the simplest model that explains the pair is kept. A pair without evidence (flat,
+    unrelated, too small) is refused: identity, confidence near 0, ``ok`` false.
+
+    Args:
+        a, b: images ``(B, 3, H, W)``, float in [0, 1]; pixels that are not finite count as masked.
+        model: ``translation``, ``similarity``, ``affine``, ``homography``, or ``auto`` to choose for each pair.
+        profile: ``accurate`` or ``fast``.
+        mask_a, mask_b: ``(B, H, W)``, true (not 0) where a pixel shows something.
+
+    Raises:
+        ValueError: shapes, types, ranges or names that are not these; the message says what came.
+    """
+    if model not in ("auto", *motion.MODELS):
+        raise ValueError(f"unknown model {model!r}, expected one of: auto, {', '.join(motion.MODELS)}")
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}, expected one of: {', '.join(PROFILES)}")
+    if a.ndim != 4 or a.shape[1] != 3 or a.shape != b.shape:
+        raise ValueError(
+            "images to register are (B, 3, H, W), both of one size, without alpha (which goes into mask_a and mask_b); "
+            f"got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    size: tuple[int, int] = a.shape[-2:]
+    grey_a, valid_a = _grey(a, mask_a, "a")
+    grey_b, valid_b = _grey(b, mask_b, "b")
+    still = motion.identity(len(a), grey_a)
+    if min(size) < SMALLEST or not len(a):
+        none = torch.zeros(len(a), device=a.device)
+        return Registration(still, none, none > 0, valid_a & valid_b, torch.ones_like(none))
+    # both sides a multiple of 4, so that every level halves the one before; what is added shows nothing
+    padding = (0, -size[1] % 4, 0, -size[0] % 4)
+    grey_a, grey_b = (F.pad(x[:, None], padding, mode="replicate")[:, 0] for x in (grey_a, grey_b))
+    shown = [F.pad(v, padding).to(grey_a.dtype) for v in (valid_a, valid_b)]
+    found = estimate(grey_a, grey_b, *shown, model=model, profile=profile)
+    sure = confidence(found.evidence)
+    ok = sure >= ENOUGH
+    matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, grey_a.shape[-2:]), still)
+    seen = motion.sample(valid_b[:, None].to(matrix.dtype), motion.to_centred(matrix, size), size)[:, 0] > 0.99
+    return Registration(matrix, sure, ok, valid_a & seen, 1 - found.agreement.nan_to_num())
+
+
+def _grey(x: Tensor, mask: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
+    """Mean of the channels ``(B, H, W)``, in float32, and where it can be trusted."""
+    if not x.is_floating_point():
+        raise ValueError(
+            f"images to register are float in [0, 1], got {name} as {x.dtype}: divide by its largest value"
+        )
+    if mask is not None and mask.shape != (len(x), *x.shape[-2:]):
+        raise ValueError(f"mask_{name} is (B, H, W) of its images {tuple(x.shape)}, got {tuple(mask.shape)}")
+    x = x.float()
+    valid = x.isfinite().all(1)
+    x = torch.where(valid[:, None], x, 0.0)
+    if x.numel() and (x.min() < -1e-3 or x.max() > 1 + 1e-3):
+        raise ValueError(f"images to register are in [0, 1], got {name} from {x.min():g} to {x.max():g}")
+    if mask is not None:
+        valid = valid & mask.bool()
+    if min(x.shape[-2:]) > 2 * FLAT:
+        valid = valid & ~_flat(x)
+    grey = x.mean(1)
+    count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
+    mean = (grey * valid).sum((-2, -1), keepdim=True) / count
+    return torch.where(valid, grey, mean), valid
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Where ``x`` ``(B, C, H, W)`` lies in a square of one value ``(B, H, W)``: no data, or as good as none."""
+    total = x.sum(1, keepdim=True)
+    high, low = (_pooled(F.max_pool2d(sign * total, 2, ceil_mode=True)) for sign in (1, -1))
+    one = (high == -low).to(x.dtype)  # the upper left corners of such squares
+    whole = _pooled(F.pad(one, (FLAT - 1,) * 4))
+    return F.interpolate(whole, scale_factor=2, mode="nearest")[:, 0, : x.shape[-2], : x.shape[-1]] > 0
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """The largest value in each square of FLAT x FLAT pixels."""
+    return F.max_pool2d(F.max_pool2d(x, (FLAT, 1), 1), (1, FLAT), 1)

@@ -1,0 +1,75 @@
+"""What two dates of a place have in common whatever the light: orientation of edges and locally normalised brightness.
+
+All filters are Gaussians applied in the frequency domain, where a derivative, a blur that makes both dates equally
+sharp and a smoothing cost one product.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PAD = 12  # pixels of mirrored border, against the wrap-around of the filters
+
+
+def gaussian(sigma: float, size: tuple[int, int], like: Tensor) -> Tensor:
+    """Transfer function ``(H, W)`` of a Gaussian of ``sigma`` pixels."""
+    fx, fy = frequencies(size, like)
+    return torch.exp(-2 * (math.pi * sigma) ** 2 * (fx.square() + fy.square()))
+
+
+def frequencies(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Frequencies of the columns ``(W,)`` and of the rows ``(H, 1)``, in cycles per pixel."""
+    fy, fx = (torch.fft.fftfreq(n, dtype=like.dtype, device=like.device) for n in size)
+    return fx, fy[:, None]
+
+
+def smoothed(x: Tensor, sigma: float) -> Tensor:
+    """``x`` ``(..., H, W)``, complex, smoothed by a Gaussian, its borders joined."""
+    return torch.fft.ifft2(torch.fft.fft2(x) * gaussian(sigma, x.shape[-2:], x.real))
+
+
+class Spectrum:
+    """The spectrum of grey images ``(B, H, W)``, mirrored at their borders, to be filtered in several ways."""
+
+    def __init__(self, grey: Tensor) -> None:
+        self.size = grey.shape[-2:]
+        below, right = (PAD + (-(n + 2 * PAD)) % 8 for n in self.size)
+        padded = F.pad(grey[:, None], (PAD, right, PAD, below), mode="reflect")[:, 0]
+        self.padded: tuple[int, int] = padded.shape[-2:]
+        self.values = torch.fft.fft2(padded)
+        self.fx, self.fy = frequencies(self.padded, grey)
+
+    def soften(self, covariance: Tensor) -> None:
+        """Blur by a Gaussian of ``covariance`` ``(B, 3)``: xx, xy, yy in square pixels."""
+        xx, xy, yy = (c[:, None, None] for c in covariance.unbind(-1))
+        exponent = xx * self.fx**2 + 2 * xy * self.fx * self.fy + yy * self.fy**2
+        self.values = self.values * torch.exp(-2 * math.pi**2 * exponent)
+
+    def orientation(self, sigma: float, floor: float) -> Tensor:
+        """Orientation of edges ``(B, H, W)``: complex, its angle twice theirs, its length 0 to 1.
+
+        Blind to contrast and to its sign.
+
+        Args:
+            sigma: of the Gaussian that the gradient is taken of.
+            floor: the gradient energy, relative to the image's mean, at which an edge has half its weight.
+        """
+        along = torch.complex(-self.fy.expand(self.padded), self.fx.expand(self.padded)) * (2 * math.pi)
+        g = self._crop(torch.fft.ifft2(self.values * (along * gaussian(sigma, self.padded, self.fx))))
+        energy = g.real.square() + g.imag.square()
+        return g * g / (energy + floor * energy.mean((-2, -1), keepdim=True) + 1e-10)
+
+    def normalised(self, sigma: float, window: float, floor: float) -> Tensor:
+        """Brightness ``(B, H, W)`` smoothed by ``sigma``, less its mean and over its deviation in a ``window``.
+
+        ``floor`` is the variance, relative to the image's mean, at which a place has half its weight.
+        """
+        wide = gaussian(window, self.padded, self.fx)
+        x = torch.fft.ifft2(self.values * (gaussian(sigma, self.padded, self.fx) - wide)).real
+        energy = torch.fft.ifft2(torch.fft.fft2(x * x) * wide).real.clamp_min(0)
+        return self._crop(x / (energy + floor * energy.mean((-2, -1), keepdim=True) + 1e-10).sqrt())
+
+    def _crop(self, x: Tensor) -> Tensor:
+        return x[..., PAD : PAD + self.size[0], PAD : PAD + self.size[1]]

@@ -1,0 +1,57 @@
+"""Which of the four models a pair needs: the simplest that none beats clearly, in most parts of the image."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import motion
+
+BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
+CLEARLY = 2.0  # standard errors, over the parts, by which a better model is better
+GAIN = (0.01, 0.02, 0.03)  # the least gain in agreement, relative, that is worth the similarity, affine and homography
+
+
+class Agreement:
+    """How far two dates agree, part by part, under motions ``(B, 3, 3)``.
+
+    Attributes:
+        parts: mean agreement of their orientation maps ``(B, BLOCKS^2)``, in units of the maps' own energy.
+        ratio: the same over the whole overlap, from 1 (the same edges) over 0 (nothing in common), ``(B,)``.
+        seen: share of the image that both dates show, ``(B,)``.
+    """
+
+    def __init__(self, motions: Tensor, a: Tensor, b: Tensor) -> None:
+        moved = motion.sample(b, motions, a.shape[-2:])
+        seen = a[:, -1] * (moved[:, -1] > 0.99)
+        a, b = a[:, :2], moved[:, :2]
+        common = (a * b).sum(1) * seen
+        energy = [(x.square().sum(1) * seen).mean((-2, -1)) for x in (a, b)]
+        self.parts = F.adaptive_avg_pool2d(common[:, None], BLOCKS).flatten(1)
+        self.ratio = self.parts.mean(1) / (energy[0] * energy[1]).sqrt().clamp_min(1e-9)
+        self.seen = seen.mean((-2, -1))
+
+
+def clearly(more: Tensor, less: Tensor) -> Tensor:
+    """By how many standard errors the parts ``(..., P)`` of one agreement exceed those of another."""
+    gain = more - less
+    return gain.mean(-1) / (gain.std(-1, correction=0) / gain.shape[-1] ** 0.5 + 1e-6)
+
+
+def select(parts: Tensor) -> Tensor:
+    """The index ``(B,)`` of the model to trust, of parts ``(B, 4, P)`` in the order of :data:`motion.MODELS`.
+
+    A model must beat each simpler one clearly and by its :data:`GAIN`; a homography must only not lose to an affine
+    motion, for where it is needed the affine one is a halfway house that takes most of the gain.
+    """
+    mean = parts.mean(-1)
+    chosen = torch.zeros_like(mean[:, 0], dtype=torch.long)
+    for j in (1, 2, 3):
+        good = torch.ones_like(chosen, dtype=torch.bool)
+        for i in range(j):
+            halfway = (i, j) == (2, 3)
+            gain = (mean[:, j] - mean[:, i]) / mean[:, i].clamp_min(1e-6)
+            good &= (clearly(parts[:, j], parts[:, i]) > (0.5 if halfway else CLEARLY)) & (
+                gain > (0 if halfway else GAIN[j - 1])
+            )
+        chosen = torch.where(good, j, chosen)
+    return chosen
