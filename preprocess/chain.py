@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import operators
+from . import operators, recipe
 from .corrupt import as_float
 from .pair import Pair
 from .registration import register
@@ -219,6 +219,23 @@ class MotionBlur(_PerDate):
         return operators.motion_blur(x, drawn["length"] * _PX, drawn["angle"], self.high * _PX)
 
 
+class SecondCC(Step):
+    """The recipe of SECOND-CC on the fly: with probability ``p`` one of its variants; see :mod:`preprocess.recipe`."""
+
+    draws = 2 + recipe.DRAWS
+
+    def __init__(self, p: float = 0.9) -> None:
+        super().__init__()
+        self.p = _probability("p", p)
+
+    def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
+        """See :meth:`Step.forward`; ``variant`` counts in the recipe's order, -1 is none."""
+        which = torch.where(u[:, 0] < self.p, (len(recipe.VARIANTS) * u[:, 1]).long(), -1)
+        names = ["none" if i < 0 else recipe.VARIANTS[i] for i in which.tolist()]
+        plan = recipe.plan(names, u[:, 2:])
+        return recipe.apply(pair, plan), {"variant": which, "turn": plan.turn}
+
+
 STEPS: Mapping[str, type[Step]] = {
     "register": Register,
     "flip": Flip,
@@ -228,6 +245,7 @@ STEPS: Mapping[str, type[Step]] = {
     "brightness": Brightness,
     "gaussian_blur": GaussianBlur,
     "motion_blur": MotionBlur,
+    "second_cc": SecondCC,
 }
 
 
