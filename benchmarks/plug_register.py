@@ -21,6 +21,12 @@ def estimate(
     return matrices, confidences
 
 
-def fast(a: list[np.ndarray], b: list[np.ndarray]) -> tuple[list[np.ndarray], list[float]]:
+def accurate(a: np.ndarray, b: np.ndarray, profile: str = "accurate") -> tuple[np.ndarray, float]:
+    """Matrix and confidence of one pair."""
+    matrices, confidences = estimate([a], [b], profile)
+    return matrices[0], confidences[0]
+
+
+def fast(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
     """The same by the fast profile."""
-    return estimate(a, b, "fast")
+    return accurate(a, b, "fast")

@@ -17,7 +17,8 @@ def blur_gap(a: Tensor, b: Tensor) -> Tensor:
     covariance; a motion blur has one along its direction. Frequencies that noise fills have no say.
 
     Args:
-        a, b: grey images ``(B, H, W)``.
+        a: grey images ``(B, H, W)``.
+        b: the same of the other date.
 
     Returns:
         ``(B, 3)``: xx, xy, yy in square pixels, negative where ``a`` is the more blurred one.

@@ -64,7 +64,7 @@ def warp_pair(pair: Pair, registration: Registration, onto: str = "a", mode: str
     if onto not in ("a", "b"):
         raise ValueError(f"a pair is warped onto its date a or b, got {onto!r}")
     pair = pair.check()
-    size: tuple[int, int] = pair.a.shape[-2:]
+    size = (pair.a.shape[-2], pair.a.shape[-1])
     if onto == "a":
         matrix = registration.matrix
         b = warp(pair.b, matrix, size, mode)

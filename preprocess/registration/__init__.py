@@ -9,6 +9,7 @@ from torch import Tensor
 from . import motion
 from .confidence import ENOUGH, confidence
 from .estimate import PROFILES, estimate
+from .features import window_max
 
 __all__ = ["Registration", "register"]
 
@@ -20,13 +21,13 @@ class Registration(NamedTuple):
     """How the second dates of a batch lie on the first.
 
     Attributes:
-        matrix: ``(B, 3, 3)``, float32: takes pixel coordinates (x, y, 1) of ``a`` to those of ``b``; (0, 0) is the centre
-            of the upper left pixel. The identity where ``ok`` is false.
+        matrix: ``(B, 3, 3)``, float32: takes pixel coordinates (x, y, 1) of ``a`` to those of ``b``; (0, 0) is the
+            centre of the upper left pixel. The identity where ``ok`` is false.
         confidence: ``(B,)``: the probability that the mean error of the four corners is at most 1.5 pixels.
         ok: ``(B,)``, bool: whether ``matrix`` is to be used.
         overlap: ``(B, H, W)``, bool: pixels of ``a`` that ``b`` shows too, both of them valid.
-        residual: ``(B,)``: how much of the two dates' edges still differs in orientation, 0 (nothing) to 1 (all) or, where
-            they contradict each other, above.
+        residual: ``(B,)``: how much of the two dates' edges still differs in orientation, 0 (nothing) to 1 (all) or,
+            where they contradict each other, above.
     """
 
     matrix: Tensor
@@ -52,10 +53,12 @@ def register(
     unrelated, too small) is refused: identity, confidence near 0, ``ok`` false.
 
     Args:
-        a, b: images ``(B, 3, H, W)``, float in [0, 1]; pixels that are not finite count as masked.
+        a: images ``(B, 3, H, W)``, float in [0, 1]; pixels that are not finite count as masked.
+        b: the same of the other date.
         model: ``translation``, ``similarity``, ``affine``, ``homography``, or ``auto`` to choose for each pair.
         profile: ``accurate`` or ``fast``.
-        mask_a, mask_b: ``(B, H, W)``, true (not 0) where a pixel shows something.
+        mask_a: ``(B, H, W)``, true (not 0) where a pixel of ``a`` shows something.
+        mask_b: the same of ``b``.
 
     Raises:
         ValueError: shapes, types, ranges or names that are not these; the message says what came.
@@ -69,21 +72,23 @@ def register(
             "images to register are (B, 3, H, W), both of one size, without alpha (which goes into mask_a and mask_b); "
             f"got {tuple(a.shape)} and {tuple(b.shape)}"
         )
-    size: tuple[int, int] = a.shape[-2:]
+    size = (a.shape[-2], a.shape[-1])
+    if not len(a):
+        raise ValueError(f"there is nothing to register in a batch of none, got {tuple(a.shape)}")
     grey_a, valid_a = _grey(a, mask_a, "a")
     grey_b, valid_b = _grey(b, mask_b, "b")
     still = motion.identity(len(a), grey_a)
-    if min(size) < SMALLEST or not len(a):
+    if min(size) < SMALLEST:
         none = torch.zeros(len(a), device=a.device)
         return Registration(still, none, none > 0, valid_a & valid_b, torch.ones_like(none))
     # both sides a multiple of 4, so that every level halves the one before; what is added shows nothing
     padding = (0, -size[1] % 4, 0, -size[0] % 4)
     grey_a, grey_b = (F.pad(x[:, None], padding, mode="replicate")[:, 0] for x in (grey_a, grey_b))
-    shown = [F.pad(v, padding).to(grey_a.dtype) for v in (valid_a, valid_b)]
-    found = estimate(grey_a, grey_b, *shown, model=model, profile=profile)
+    shown_a, shown_b = (F.pad(v, padding).to(grey_a.dtype) for v in (valid_a, valid_b))
+    found = estimate(grey_a, grey_b, shown_a, shown_b, model, profile)
     sure = confidence(found.evidence)
     ok = sure >= ENOUGH
-    matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, grey_a.shape[-2:]), still)
+    matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, (grey_a.shape[-2], grey_a.shape[-1])), still)
     seen = motion.sample(valid_b[:, None].to(matrix.dtype), motion.to_centred(matrix, size), size)[:, 0] > 0.99
     return Registration(matrix, sure, ok, valid_a & seen, 1 - found.agreement.nan_to_num())
 
@@ -99,7 +104,7 @@ def _grey(x: Tensor, mask: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
     x = x.float()
     valid = x.isfinite().all(1)
     x = torch.where(valid[:, None], x, 0.0)
-    if x.numel() and (x.min() < -1e-3 or x.max() > 1 + 1e-3):
+    if x.min() < -1e-3 or x.max() > 1 + 1e-3:
         raise ValueError(f"images to register are in [0, 1], got {name} from {x.min():g} to {x.max():g}")
     if mask is not None:
         valid = valid & mask.bool()
@@ -113,13 +118,14 @@ def _grey(x: Tensor, mask: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
 
 def _flat(x: Tensor) -> Tensor:
     """Where ``x`` ``(B, C, H, W)`` lies in a square of one value ``(B, H, W)``: no data, or as good as none."""
-    total = x.sum(1, keepdim=True)
-    high, low = (_pooled(F.max_pool2d(sign * total, 2, ceil_mode=True)) for sign in (1, -1))
-    one = (high == -low).to(x.dtype)  # the upper left corners of such squares
-    whole = _pooled(F.pad(one, (FLAT - 1,) * 4))
-    return F.interpolate(whole, scale_factor=2, mode="nearest")[:, 0, : x.shape[-2], : x.shape[-1]] > 0
+    total = F.pad(x.sum(1), (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), mode="replicate")
+    high, low = (_largest_of_four(sign * total) for sign in (1, -1))
+    corner = (window_max(high, FLAT) == -window_max(low, FLAT)).to(x.dtype)  # where such a square begins
+    inside = window_max(F.pad(corner, (FLAT - 1,) * 4), FLAT) > 0
+    return inside.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, : x.shape[-2], : x.shape[-1]]
 
 
-def _pooled(x: Tensor) -> Tensor:
-    """The largest value in each square of FLAT x FLAT pixels."""
-    return F.max_pool2d(F.max_pool2d(x, (FLAT, 1), 1), (1, FLAT), 1)
+def _largest_of_four(x: Tensor) -> Tensor:
+    """``x`` ``(B, H, W)`` at half resolution: the largest value of each square of 2 x 2."""
+    rows = torch.maximum(x[:, ::2], x[:, 1::2])
+    return torch.maximum(rows[..., ::2], rows[..., 1::2])

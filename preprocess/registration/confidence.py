@@ -4,31 +4,33 @@ import torch
 from torch import Tensor
 
 TOLERANCE = 1.5  # pixels of mean corner error that a confidence is the probability of
-ENOUGH = 0.1  # confidence below which the identity is the better answer
+NEAR = 100.0  # a motion of a hundredth of the image's side is near the identity: many pairs come that way
+ENOUGH = 0.15  # confidence below which the identity is kept
 
 # by `python -m benchmarks.calibrate_register`: one weight per number of `features`
-WEIGHTS = (-4.0, 0.0, 8.0, 0.0, 0.5, 0.0, 0.0, 0.0)
+WEIGHTS = (-2.95, 0.054, 4.102, 3.444, 1.073, 0.445, -2.324, 0.867, 3.074)
 
 
 def features(evidence: Tensor) -> Tensor:
     """What the logistic function is linear in: ``(B, F)`` of the evidence ``(B, E)`` of an estimate."""
-    peak, agreement, gain, over_identity, over_nothing, seen, freedom, spread = evidence.unbind(1)
+    peak, agreement, gain, over_identity, over_nothing, _seen, freedom, moved = evidence.unbind(1)
     return torch.stack(
         [
             torch.ones_like(peak),
-            peak.clamp(0, 40).clamp_min(1).log(),
+            peak.clamp(1, 40).log(),
             agreement,
             gain,
+            over_identity.clamp(-10, 10) / 10,
             over_nothing.clamp(0, 30).sqrt(),
-            seen,
-            (freedom > 2).to(peak.dtype),
-            (freedom > 4).to(peak.dtype),
+            freedom / 8,
+            (freedom > 6) * agreement,
+            torch.exp(-(moved * NEAR).square()),
         ],
         1,
     )
 
 
 def confidence(evidence: Tensor) -> Tensor:
-    """The probability ``(B,)`` that the mean corner error is at most :data:`TOLERANCE`; 0 where there is no evidence."""
+    """The probability ``(B,)`` that the mean corner error is at most :data:`TOLERANCE`; 0 without evidence."""
     p = (features(evidence) @ evidence.new_tensor(WEIGHTS)).sigmoid()
     return torch.where(evidence.isfinite().all(1) & p.isfinite(), p, 0.0)

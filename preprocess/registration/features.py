@@ -27,17 +27,29 @@ def frequencies(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
 
 def smoothed(x: Tensor, sigma: float) -> Tensor:
     """``x`` ``(..., H, W)``, complex, smoothed by a Gaussian, its borders joined."""
-    return torch.fft.ifft2(torch.fft.fft2(x) * gaussian(sigma, x.shape[-2:], x.real))
+    return torch.fft.ifft2(torch.fft.fft2(x) * gaussian(sigma, (x.shape[-2], x.shape[-1]), x.real))
+
+
+def window_max(x: Tensor, side: int) -> Tensor:
+    """The largest value of ``x`` ``(..., H, W)`` in each square of ``side``: ``(..., H - side + 1, W - side + 1)``."""
+    for axis in (-2, -1):
+        span = 1  # doubled as long as it fits: a few comparisons of whole images, where pooling compares pixel by pixel
+        while span < side:
+            by = min(span, side - span)
+            n = x.shape[axis] - by
+            x = torch.maximum(x.narrow(axis, 0, n), x.narrow(axis, by, n))
+            span += by
+    return x
 
 
 class Spectrum:
     """The spectrum of grey images ``(B, H, W)``, mirrored at their borders, to be filtered in several ways."""
 
     def __init__(self, grey: Tensor) -> None:
-        self.size = grey.shape[-2:]
+        self.size = (grey.shape[-2], grey.shape[-1])
         below, right = (PAD + (-(n + 2 * PAD)) % 8 for n in self.size)
         padded = F.pad(grey[:, None], (PAD, right, PAD, below), mode="reflect")[:, 0]
-        self.padded: tuple[int, int] = padded.shape[-2:]
+        self.padded = (padded.shape[-2], padded.shape[-1])
         self.values = torch.fft.fft2(padded)
         self.fx, self.fy = frequencies(self.padded, grey)
 

@@ -13,8 +13,9 @@ def _polynomials() -> tuple[Tensor, Tensor]:
     """The generators as polynomials, and their products.
 
     Returns:
-        ``(2, 9, 8)``: the coefficient of x^i y^j, row 3 i + j, in what each parameter adds to x and to y; ``(3, 25, 64)``:
-        that of x^i y^j, row 5 i + j, in the products of two generators, for the xx, xy and yy parts of the normal matrix.
+        ``(2, 9, 8)``: the coefficient of x^i y^j, row 3 i + j, in what each parameter adds to x and to y.
+        ``(3, 25, 64)``: that of x^i y^j, row 5 i + j, in the products of two generators: the xx, xy and yy parts of the
+        normal matrix.
     """
     grid = torch.linspace(-1, 1, 7, dtype=torch.float64)
     p = torch.cartesian_prod(grid, grid)
@@ -28,7 +29,7 @@ def _polynomials() -> tuple[Tensor, Tensor]:
 
 
 class Moments:
-    """Sums of maps ``(..., H, W)`` times powers of the centred coordinates: all that a normal equation needs of them."""
+    """Sums of maps ``(..., H, W)`` times powers of the coordinates: all that a normal equation needs of them."""
 
     def __init__(self, height: int, width: int, like: Tensor) -> None:
         exponents = torch.arange(5, dtype=like.dtype, device=like.device)
@@ -62,7 +63,8 @@ def refine(start: Tensor, a: Tensor, b: Tensor, free: Tensor, prior: Tensor, ste
 
     Args:
         start: motions ``(B, 3, 3)``.
-        a, b: feature maps ``(B, C + 1, H, W)``, the last of them 1 where the others are to be trusted, else 0.
+        a: feature maps ``(B, C + 1, H, W)``, the last of them 1 where the others are to be trusted, else 0.
+        b: the same of the other date.
         free: 1 for the parameters ``(B, 8)`` that may move, else 0.
         prior: precision ``(8,)`` of a step in units of the residual's variance.
         steps: how many.

@@ -27,7 +27,8 @@ def search(qa: Tensor, qb: Tensor, smooth: float) -> Coarse:
     """The best motions from ``qa`` to ``qb``, orientation maps ``(B, H, W)`` complex.
 
     Args:
-        qa, qb: the maps.
+        qa: the map of the first date.
+        qb: of the second.
         smooth: sigma of the Gaussian, in pixels, that the correlation is smoothed with: what the grid leaves open.
     """
     batch, height, width = qa.shape

@@ -7,8 +7,8 @@ from torch import Tensor
 from . import motion
 
 BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
-CLEARLY = 2.0  # standard errors, over the parts, by which a better model is better
-GAIN = (0.01, 0.02, 0.03)  # the least gain in agreement, relative, that is worth the similarity, affine and homography
+# What similarity, affine motion and homography must gain to be worth it: standard errors over the parts; share
+CLEARLY, GAIN = (1.4, 2.0, 2.0), (0.018, 0.03, 0.04)
 
 
 class Agreement:
@@ -48,10 +48,8 @@ def select(parts: Tensor) -> Tensor:
     for j in (1, 2, 3):
         good = torch.ones_like(chosen, dtype=torch.bool)
         for i in range(j):
-            halfway = (i, j) == (2, 3)
+            surely, by = (0.5, 0.0) if (i, j) == (2, 3) else (CLEARLY[j - 1], GAIN[j - 1])
             gain = (mean[:, j] - mean[:, i]) / mean[:, i].clamp_min(1e-6)
-            good &= (clearly(parts[:, j], parts[:, i]) > (0.5 if halfway else CLEARLY)) & (
-                gain > (0 if halfway else GAIN[j - 1])
-            )
+            good &= (clearly(parts[:, j], parts[:, i]) > surely) & (gain > by)
         chosen = torch.where(good, j, chosen)
     return chosen

@@ -1,0 +1,124 @@
+"""The weights of the confidence of a registration: ``python -m benchmarks.calibrate_register TOOLS PAIRS BASE``.
+
+TOOLS is the folder of the registration benchmark (``bench_registration.py``), PAIRS a folder of real pairs A, B, label,
+BASE their known offsets. Prints the weights for ``preprocess/registration/confidence.py``; the expected calibration
+error where each pair is judged by weights fitted on the others; and what each threshold lets pass.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+
+import numpy as np
+import torch
+
+from preprocess.registration import motion
+from preprocess.registration.confidence import TOLERANCE, features
+from preprocess.registration.estimate import estimate
+
+LEVELS, DEGRADATIONS, MODES = ("id", "t24", "aff", "h16"), ("clean", "full"), ("comp", "real")
+RIDGE = 0.3  # of the weights, in cases: a few hundred cases of a dozen pairs say no more
+
+
+def cases(tools: str, pairs: str, base: str, seed: str, reps: int) -> list[dict]:
+    """Simulated motions of the pairs, with their truth."""
+    sys.path.insert(0, tools)
+    bench = importlib.import_module("bench_registration")
+    with open(base) as file:
+        offsets = json.load(file)
+    made = []
+    for mode in MODES:
+        for name, a, b, label in bench.load_pairs(pairs):
+            if (label is None or not (label > 127).any()) if mode == "comp" else name not in offsets:
+                continue
+            for degradation in DEGRADATIONS:
+                for level in LEVELS:
+                    for rep in range(reps):
+                        key = (
+                            name,
+                            level,
+                            degradation,
+                            mode,
+                            24,
+                            f"{seed}.{rep}",
+                            np.array(offsets.get(name, np.eye(3))),
+                        )
+                        before, after, truth = bench.make_case(a, b, *key, label)
+                        made.append(
+                            {"pair": name, "mode": mode, "level": level, "images": (before, after), "truth": truth}
+                        )
+    return made
+
+
+def evidence(case: dict, profile: str) -> tuple[torch.Tensor, float, float]:
+    """Evidence ``(E,)`` of the motion found for a case, its corner error and that of the identity, in pixels."""
+    a, b = (torch.from_numpy(x).float().mean(-1)[None] / 255 for x in case["images"])
+    size = (a.shape[-2], a.shape[-1])
+    found = estimate(a, b, torch.ones_like(a), torch.ones_like(b), "auto", profile)
+    truth = motion.to_centred(torch.from_numpy(case["truth"]).float()[None], size)
+    errors = [motion.corner_distance(m, truth, size).item() for m in (found.motion, motion.identity(1, a))]
+    return found.evidence[0], *errors
+
+
+def fit(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Weights ``(F,)`` of a logistic regression of ``y`` ``(N,)`` on ``x`` ``(N, F)``, by Newton's method."""
+    x, y = x.double(), y.double()
+    w = x.new_zeros(x.shape[1])
+    ridge = RIDGE * torch.eye(len(w), dtype=x.dtype)
+    for _ in range(50):
+        p = (x @ w).sigmoid()
+        w = w + torch.linalg.solve(x.mT @ (x * (p * (1 - p))[:, None]) + ridge, x.mT @ (y - p) - ridge @ w)
+    return w
+
+
+def calibration_error(p: torch.Tensor, y: torch.Tensor) -> float:
+    """Expected calibration error in ten equal bins."""
+    bins = (p * 10).long().clamp_max(9)
+    gaps = [
+        (bins == k).double().mean() * (p[bins == k].mean() - y[bins == k].double().mean()).abs() for k in bins.unique()
+    ]
+    return float(sum(gaps))
+
+
+def main() -> None:
+    """Fit and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tools")
+    parser.add_argument("pairs")
+    parser.add_argument("base")
+    parser.add_argument("--seed", default="calibration")
+    parser.add_argument("--reps", type=int, default=3)
+    parser.add_argument("--profile", default="accurate")
+    parser.add_argument("--keep", help="file for evidence and errors")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    made = cases(options.tools, options.pairs, options.base, options.seed, options.reps)
+    seen, errors, still = zip(*(evidence(case, options.profile) for case in made), strict=True)
+    raw, error, identity = torch.stack(seen), torch.tensor(errors), torch.tensor(still)
+    if options.keep:
+        labels = [(c["pair"], c["mode"], c["level"]) for c in made]
+        torch.save({"evidence": raw, "error": error, "identity": identity, "labels": labels}, options.keep)
+    x, y = features(raw), error <= TOLERANCE
+    names = [case["pair"] for case in made]
+    left_out = torch.zeros(len(made), dtype=torch.double)
+    for name in sorted(set(names)):
+        test = torch.tensor([n == name for n in names])
+        left_out[test] = (x[test].double() @ fit(x[~test], y[~test])).sigmoid()
+    print(f"{len(made)} cases of {len(set(names))} pairs, {options.profile}")
+    print("WEIGHTS =", tuple(round(w, 3) for w in fit(x, y).tolist()))
+    print(f"calibration error, each pair by the others' weights: {calibration_error(left_out, y):.3f}")
+    harm = error > identity + 0.5
+    for mode in MODES:
+        of = torch.tensor([c["mode"] == mode and c["level"] != "id" for c in made])
+        for threshold in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5):
+            used = left_out >= threshold
+            right = (torch.where(used, error, identity) <= 5)[of].double().mean()
+            print(
+                f"{mode} from {threshold}: used {used[of].double().mean():.1%}, @5 {right:.1%}, "
+                f"harm {(used & harm)[of].double().mean():.1%}"
+            )
+
+
+if __name__ == "__main__":
+    main()
