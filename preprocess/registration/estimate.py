@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blur import blur_gap, shares
+from .blur import blur_gap, shares
 from . import motion
 from .features import Spectrum, smoothed, window_max
 from .refine import refine
