@@ -10,7 +10,6 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from kornia.filters import filter2d, get_gaussian_kernel2d
 from torch import Tensor
 
@@ -99,7 +98,6 @@ def blur_gap(a: Tensor, b: Tensor, mask: Tensor | None = None) -> BlurGap:
     """
     valid = check(a, b, mask)
     a, b = ((torch.nan_to_num(x.float()).mean(1, keepdim=True) * 255) for x in (a, b))
-    costs = []
     if min(a.shape[-2:]) < 16:
         nothing = torch.zeros(len(a), device=a.device)
         return BlurGap(nothing, nothing, nothing, nothing.long())
