@@ -2,8 +2,20 @@
 
 from .chain import Chain, build
 from .corrupt import corrupt
+from .illuminate import Illumination, illuminate
 from .pair import Pair
 from .registration import Registration, register
 from .warp import warp, warp_pair
 
-__all__ = ["Chain", "Pair", "Registration", "build", "corrupt", "register", "warp", "warp_pair"]
+__all__ = [
+    "Chain",
+    "Illumination",
+    "Pair",
+    "Registration",
+    "build",
+    "corrupt",
+    "illuminate",
+    "register",
+    "warp",
+    "warp_pair",
+]

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from . import operators, recipe
+from .blur import blur_gap, equalise
 from .corrupt import as_float
+from .illuminate import METHODS, illuminate
 from .pair import Pair
 from .registration import register
 from .registration.estimate import PROFILES
@@ -60,10 +62,35 @@ class Register(Step):
 
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         """See :meth:`Step.forward`."""
-        a, b = (x / 255 if x.dtype == torch.uint8 else x.float() for x in (pair.a, pair.b))
-        found = register(a, b, self.model, self.profile)
+        found = register(*_floats(pair), self.model, self.profile)
         record = {"matrix": found.matrix, "confidence": found.confidence, "ok": found.ok}
         return warp_pair(pair, found)[0], {key: value.cpu() for key, value in record.items()}
+
+
+class Illuminate(Step):
+    """Bring both dates to one light; see :func:`preprocess.illuminate`."""
+
+    def __init__(self, method: str = "robust", onto: str = "a") -> None:
+        super().__init__()
+        if method not in METHODS or onto not in ("a", "common"):
+            known = f"method: {', '.join(METHODS)}; onto: a, common"
+            raise ValueError(f"expected one of {known}; got method={method!r}, onto={onto!r}")
+        self.method, self.onto = method, onto
+
+    def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
+        """See :meth:`Step.forward`."""
+        found = illuminate(*_floats(pair), self.method, self.onto)
+        return _with_images(pair, found.a, found.b), {"inliers": found.inliers.cpu(), "clipped": found.clipped.cpu()}
+
+
+class Equalise(Step):
+    """Blur the sharper date until both are as sharp; see :func:`preprocess.blur.equalise`."""
+
+    def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
+        """See :meth:`Step.forward`."""
+        a, b = _floats(pair)
+        gap = blur_gap(a, b)
+        return _with_images(pair, *equalise(a, b, gap)), {key: value.cpu() for key, value in gap._asdict().items()}
 
 
 class _Turning(Step):
@@ -238,6 +265,8 @@ class SecondCC(Step):
 
 STEPS: Mapping[str, type[Step]] = {
     "register": Register,
+    "illuminate": Illuminate,
+    "equalise": Equalise,
     "flip": Flip,
     "transpose": Transpose,
     "rotate90": Rotate90,
@@ -355,6 +384,18 @@ def _built(step: str | Mapping[str, Any]) -> Step:
         return STEPS[name](**arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(f"step {name}: {error}") from error
+
+
+def _floats(pair: Pair) -> tuple[Tensor, Tensor]:
+    a, b = (x / 255 if x.dtype == torch.uint8 else x.float() for x in (pair.a, pair.b))
+    return a, b
+
+
+def _with_images(pair: Pair, a: Tensor, b: Tensor) -> Pair:
+    """``pair`` with images ``a`` and ``b`` in [0, 1], in the type that its own have."""
+    if pair.a.dtype == torch.uint8:
+        a, b = ((x * 255).round().clamp(0, 255) for x in (a, b))
+    return pair._replace(a=a.to(pair.a.dtype), b=b.to(pair.b.dtype))
 
 
 def _probability(name: str, value: float) -> float:

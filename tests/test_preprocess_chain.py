@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from changecap.data.synthetic import render_pair
 from changecap.directions import TURNS
 from preprocess import Pair, build
 from preprocess.chain import STEPS
@@ -138,6 +139,24 @@ def test_registration_brings_the_second_date_onto_the_first():
     assert (done.pair.b[inner] - a[inner]).abs().mean() < 0.02 < (b[inner] - a[inner]).abs().mean()
 
 
+def test_illumination_brings_the_second_date_to_the_light_of_the_first():
+    coarse = torch.rand(2, 3, 32, 32, generator=dice(2)) * 0.6 + 0.2
+    a = torch.nn.functional.interpolate(coarse, size=(96, 96), mode="bilinear")
+    done = build(["illuminate"]).eval().run(Pair(a, a**1.6))
+    assert (done.pair.b - a).abs().mean() < 0.25 * (a**1.6 - a).abs().mean()
+    assert set(done.parameters[0][1]) == {"inliers", "clipped"}
+
+
+def test_equalising_blurs_the_sharper_date_and_keeps_bytes_bytes():
+    sharp = torch.from_numpy(render_pair(3, 0, 256)[0]).permute(2, 0, 1)[None]
+    soft = build([{"gaussian_blur": {"low": 2.0, "high": 2.0, "p": 1.0}}])(Pair(sharp, sharp), dice()).b
+    done = build(["equalise"]).eval().run(Pair(sharp, soft))
+    assert done.pair.a.dtype == torch.uint8
+    assert torch.equal(done.pair.b, soft)
+    assert (done.pair.a.int() - soft.int()).abs().sum() < 0.3 * (sharp.int() - soft.int()).abs().sum()
+    assert_close(done.parameters[0][1]["sigma"].item(), 2.0, atol=0.3, rtol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8])
 def test_images_keep_their_type(dtype):
     pair = made()
@@ -186,6 +205,7 @@ def test_a_quarter_turn_of_an_oblong_image_is_refused():
         ([{"flip": {"horizontal": 1.5}}], "got 1.5"),
         ([{"brightness": {"dates": "c"}}], "got 'c'"),
         ([{"register": {"model": "rubber"}}], "model='rubber'"),
+        ([{"illuminate": {"method": "magic"}}], "method='magic'"),
         ([{"flip": {}, "gamma": {}}], "a step is a name"),
         ("flip", "steps are a list"),
         ({"format": 2, "steps": []}, "saved by a newer version"),
