@@ -16,6 +16,7 @@ import zoo
 from preprocess import Pair
 
 from . import checkpoint, geo, weights
+from .augment import chains
 from .data.dataset import read_image, read_map
 from .data.palette import to_classes
 from .decode import Hypothesis, search
@@ -60,11 +61,19 @@ class Captioner:
     Args:
         model: any captioner of the zoo, in evaluation mode.
         vocabulary: of the words it says.
-        config: of the checkpoint; ``config["size"]`` is the side in pixels that the model sees.
+        config: of the checkpoint; ``config["size"]`` is the side in pixels that the model sees, and
+            ``config["preprocess"]`` what is done to a pair before, in its own size.
+
+    Raises:
+        CheckpointError: the preprocessing is not known here.
     """
 
     def __init__(self, model: zoo.Captioner, vocabulary: Vocabulary, config: Mapping[str, Any]) -> None:
         self.model, self.vocabulary, self.config = model, vocabulary, dict(config)
+        try:
+            self.prepare = chains(self.config.get("preprocess"))[0]
+        except ConfigError as error:
+            raise CheckpointError(f"the checkpoint's preprocessing cannot be done: {error}") from None
 
     @property
     def inputs(self) -> str:
@@ -236,6 +245,8 @@ class Captioner:
                         f"{_named(picture, name)} is black in every pixel: there is nothing to compare; look whether "
                         "it was written whole, or take another window"
                     )
+        if self.prepare.names:
+            pair = self.prepare(pair)
         return pair.resize(self.size).float()  # bytes stay bytes while resized, as in training
 
     def need_maps(self, sem_a: object, sem_b: object) -> None:

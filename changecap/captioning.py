@@ -138,7 +138,7 @@ def caption_files(
     options = {"beams": beams, "decode": decode, "generator": generator}
     part = None if out is None else out.with_name(f"{out.name}.part")
     seed = None if generator is None else generator.initial_seed()
-    made_by = (captioner.config.get("sha256"), beams, decode, seed, raster, figures)
+    made_by = (captioner.config.get("sha256"), beams, decode, seed, raster, figures, captioner.prepare.config)
     keys = {job.id: _key(made_by, job) for job in jobs}
     done = {} if part is None else _done(part, keys)
     rows = []

@@ -32,6 +32,7 @@ _NULLABLE: dict[str, type] = {
     **dict.fromkeys(
         ("out", "resume", "a", "b", "sem_a", "sem_b", "list", "figure", "window", "changed", "checkpoint"), str
     ),
+    "preprocess.steps": list,
     **dict.fromkeys(("bands", "scale", "data.scale", "documents", "vocabulary", "training"), str),
     **dict.fromkeys(("steps", "validate_every", "limit", "val", "test", "workers"), int),
 }

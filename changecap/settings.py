@@ -9,6 +9,7 @@ import torch
 
 import zoo
 
+from .augment import chains
 from .errors import CheckpointError, ConfigError
 from .jsonfile import read_json
 from .metrics import NAMES
@@ -36,6 +37,7 @@ def check(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} must be a number of at least {least.get(key, 1)}, got {value!r}")
     if not (config["steps"] or config["epochs"]):
         raise ConfigError("nothing to train: give steps or epochs")
+    chains(config.get("preprocess"))
     try:
         zoo.model_class(config["model"]["name"])
     except ValueError as error:

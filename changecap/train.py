@@ -25,10 +25,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+import preprocess
 import zoo
 from preprocess import Pair
 
 from . import checkpoint, data, settings, weights
+from .augment import Augmentation, chains, turns_images, with_turned
 from .captioner import Captioner
 from .data.dataset import PairDataset
 from .errors import CheckpointError, ConfigError
@@ -109,7 +111,8 @@ class _Run:
                 dataset.pack(Path(config["data"]["root"]), config["workers"], progress)
             if config["preload"]:
                 dataset.preload(config["workers"], progress)
-        self.captions = [[vocabulary.encode(c) for c in e.captions] for e in self.train_set.examples]
+        said = [e.captions for e in self.train_set.examples]
+        self.augment = Augmentation(chains(config.get("preprocess"))[1], said, vocabulary, config["seed"])
         self.batches = _batches_per_epoch(len(self.train_set), config["batch"])
         self.steps = config["steps"] or config["epochs"] * self.batches
         self.optimiser = _optimiser(model, config)
@@ -136,7 +139,7 @@ class _Run:
                     started += time.perf_counter() - paused
                 if self.step >= self.steps or self.misses > self.config["patience"]:
                     return
-                loss, captions = self._step(self._pairs(self.step))
+                loss, captions, left_out = self._step(self._pairs(self.step))
                 self.step += 1
                 seen += captions
                 rate = seen / (time.perf_counter() - started)
@@ -144,7 +147,8 @@ class _Run:
                 bar.set_postfix_str(f"loss {mean_loss:.3f}, {rate:.0f} captions/s", refresh=False)
                 bar.update()
                 learning_rate = self.optimiser.param_groups[0]["lr"]
-                self._log({"step": self.step, "loss": loss, "lr": learning_rate, "captions_per_s": rate})
+                row = {"step": self.step, "loss": loss, "lr": learning_rate, "captions_per_s": rate}
+                self._log(row | ({"captions_left_out": left_out} if left_out else {}))
                 if stop():
                     self.save("last", training=True)
                     raise KeyboardInterrupt(f"stopped at step {self.step}; go on with resume={self.out}")
@@ -174,6 +178,7 @@ class _Run:
             "inputs": self.model.inputs,
             "size": self.config["data"]["size"],
             "data": dict(self.config["data"]),
+            "preprocess": preprocess.build((self.config.get("preprocess") or {}).get("steps") or []).config,
             "backbone_weights": self.config["backbone"]["weights"],
             "step": self.step,
             "validation": {self.config["score"]: self.best if math.isfinite(self.best) else None},
@@ -221,10 +226,11 @@ class _Run:
         size = self.config["batch"]
         return order[index * size : (index + 1) * size]
 
-    def _step(self, pairs: Sequence[int]) -> tuple[float, int]:
-        """One step of the optimiser; returns the loss and the number of captions."""
+    def _step(self, pairs: Sequence[int]) -> tuple[float, int, int]:
+        """One step of the optimiser; returns the loss, the number of captions, and how many were left out."""
         self.model.train()
         batch = self.train_set.batch(pairs).to(self.device).float()
+        batch, captions, left_out = self.augment(batch, pairs, self.step)
         rate = self.config["lr"] * schedule(self.step, self.config["warmup"], self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -238,9 +244,9 @@ class _Run:
                     label_smoothing=self.config["label_smoothing"],
                     reduction="sum",
                 )
-                for rows, words in self._sentences(pairs)
+                for rows, words in self._sentences(captions)
             ]
-            loss = torch.stack(losses).sum() / sum(len(c) - 1 for i in pairs for c in self.captions[i])
+            loss = torch.stack(losses).sum() / sum(len(c) - 1 for of_pair in captions for c in of_pair)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
@@ -250,12 +256,11 @@ class _Run:
                 f"lower lr (now {self.config['lr']}) or raise warmup (now {self.config['warmup']})"
             )
         self.optimiser.step()
-        return loss.item(), sum(len(self.captions[i]) for i in pairs)
+        return loss.item(), sum(map(len, captions)), left_out
 
-    def _sentences(self, pairs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _sentences(self, captions: Sequence[Sequence[Sequence[int]]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of the batch and their captions ``(B'·K, T)``, in four groups by length, to pad less."""
-        captions = [self.captions[i] for i in pairs]
-        order = sorted(range(len(pairs)), key=lambda b: max(map(len, captions[b])))
+        order = sorted(range(len(captions)), key=lambda b: max(map(len, captions[b])))
         size = -(-len(order) // 4)
         for first in range(0, len(order), size):
             rows = order[first : first + size]
@@ -313,7 +318,8 @@ def versions() -> dict[str, str]:
 
 
 def _dataset(config: Mapping[str, Any], split: str) -> PairDataset:
-    return data.load(**data.arguments(config["data"]), split=split, maps=config["inputs"] != "rgb")
+    said = data.arguments(config["data"])
+    return data.load(**said, split=split, maps=config["inputs"] != "rgb", prepare=chains(config.get("preprocess"))[0])
 
 
 def _vocabulary(config: Mapping[str, Any], sets: Mapping[str, PairDataset]) -> Vocabulary:
@@ -321,7 +327,11 @@ def _vocabulary(config: Mapping[str, Any], sets: Mapping[str, PairDataset]) -> V
     examples = list(sets["train"].examples)
     if config["vocabulary_splits"] == "all":
         examples += [*sets["val"].examples, *_dataset(config, "test").examples]
-    return Vocabulary.build((c for e in examples for c in e.captions), config["min_count"])
+    captions = [c for e in examples for c in e.captions]
+    vocabulary = Vocabulary.build(captions, config["min_count"])
+    if not turns_images(chains(config.get("preprocess"))[1]):
+        return vocabulary
+    return with_turned(vocabulary, captions, config["min_count"])
 
 
 def _model(config: Mapping[str, Any], vocab: int, source: Path | None) -> zoo.Captioner:

@@ -57,11 +57,12 @@ def _evaluate(config: Config, given: set[str]) -> int:
 
     checkpoint = best_of(Path(config["checkpoint"]))
     captioner = load_captioner(checkpoint, _device(config))
+    _prepare(captioner, config)
     captioner.decoding(config["beams"], config["decode"])  # what cannot be done shows before data are read
     data = _data_of(config.get("data") or {}, captioner.config.get("data") or {}, given)
     ensure(data)
     said = arguments(data) | ({} if "data.size" in given else {"size": captioner.size})
-    read = partial(load, **said, maps=captioner.inputs != "rgb")
+    read = partial(load, **said, maps=captioner.inputs != "rgb", prepare=captioner.prepare)
     # absent in runs from before there were packs
     read = partial(read, pack=data.get("pack", False), workers=config["workers"], progress=True)
     tested = read(split=config["split"])
@@ -106,6 +107,7 @@ def _caption(config: Config, given: set[str]) -> int:
     from .captioning import jobs_of_folders, jobs_of_list
 
     captioner = load(config["checkpoint"], _device(config))
+    _prepare(captioner, config)
     if config["list"] is not None:
         jobs = jobs_of_list(Path(config["list"]))
     elif files["a"].is_dir():
@@ -251,6 +253,19 @@ def _synth(config: Config, given: set[str]) -> int:
     return 0
 
 
+def _augment(config: Config, given: set[str]) -> int:
+    from .data import ensure
+    from .recipe import augment
+
+    source = config["data"]
+    ensure(source)
+    options = {key: config[key] for key in ("recipe", "splits", "seed", "workers")}
+    done = augment(Path(config["out"]), source["name"], Path(source["root"]), palette=source["palette"], **options)
+    print(f"data set: {done.folder}, {done.pairs} pairs, {done.copies} of them copies")
+    print(f"left out: {done.captions_left_out} captions that cannot be rewritten, {done.copies_left_out} copies")
+    return 0
+
+
 def _parity(config: Config, given: set[str]) -> int:
     as_json = _form(config, "text", "json") == "json"
     from . import parity
@@ -318,6 +333,14 @@ def _search(config: Config) -> Config:
     return {"beams": config["beams"], "decode": config["decode"], "generator": generator}
 
 
+def _prepare(captioner: "Captioner", config: Config) -> None:
+    """Let ``captioner`` preprocess as ``config`` says, if it says anything."""
+    from .augment import chains
+
+    if config["preprocess"]["steps"] is not None:
+        captioner.prepare = chains(config["preprocess"])[0]
+
+
 def _device(config: Config) -> str:
     from .settings import device_of
 
@@ -383,6 +406,7 @@ VERBS = {
         plain="runs",
     ),
     "synth": Verb(("changecap synth out=data/synth256 pairs=1000 size=256",), _synth),
+    "augment": Verb(("changecap augment data=second_cc data.root=SECOND-CC out=data/augmented",), _augment),
     "parity": Verb(
         (
             "changecap parity fixture=tests/golden/mmodalcc/public",

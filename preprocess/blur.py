@@ -1,63 +1,207 @@
-"""Blur: how much more of it one date of a pair has than the other."""
+"""How much blurrier one date is than the other, what to do about it, and blur drawn on purpose.
+
+The gap is read from the power spectra of both dates, averaged over overlapping tiles (Welch 1967): under a kernel ``h``
+the blurrier spectrum is ``c |H|^2 P + n``, the sharper one's power ``P`` under the kernel, a contrast ``c`` and white
+noise ``n``. Each kernel of a table is held against that in the logarithm, and the best one wins.
+"""
 
 import math
+from functools import cache
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
+from kornia.filters import filter2d, get_gaussian_kernel2d
 from torch import Tensor
 
-NOISE = 0.45  # cycles per pixel above which there is nothing but noise
-BAND = (0.02, 0.4)  # cycles per pixel that tell of blur
+from .illuminate import check
+
+KINDS = ("none", "gaussian", "motion")
+SIGMAS = torch.arange(0, 5.01, 0.125)
+LENGTHS = torch.arange(3, 20.1, 1.0)
+ANGLES = torch.arange(0, 180, 10.0)
+TILES = (64, 128)  # many tiles for a Gaussian; fine frequencies for the zeros of a motion
+BANDS = ((0.04, 0.45), (0.03, 0.25))  # cycles per pixel: below, scenes differ; above, there is mostly noise
+LOW = 0.1  # below it a kernel changes little: the contrast is first read there
+OUTLIER = 1.5  # difference of the log spectra that counts no further: the floor of a motion's zeros
+CLEARLY = 0.8  # of the best Gaussian's cost, above which a motion is not believed
+LEAST = 0.3  # sigma below which a gap is not worth a blur
 
 
-def blur_gap(a: Tensor, b: Tensor) -> Tensor:
-    """By how much ``b`` is more blurred than ``a``: the covariance of the Gaussian between them.
+class BlurGap(NamedTuple):
+    """What makes one date blurrier than the other.
 
-    The logarithm of the ratio of the power spectra falls with the square of the frequency, by 4 pi^2 times the
-    covariance; a motion blur has one along its direction. Frequencies that noise fills have no say.
-
-    Args:
-        a: grey images ``(B, H, W)``.
-        b: the same of the other date.
-
-    Returns:
-        ``(B, 3)``: xx, xy, yy in square pixels, negative where ``a`` is the more blurred one.
+    Attributes:
+        sigma: standard deviation ``(B,)`` in pixels of the nearest Gaussian, positive where ``b`` is blurrier.
+        length: of the motion ``(B,)`` in pixels, signed as ``sigma``; 0 unless ``kind`` is motion.
+        angle: of the motion ``(B,)`` in degrees from the x axis towards the top, in [0, 180).
+        kind: index ``(B,)`` into :data:`KINDS`.
     """
-    height, width = a.shape[-2:]
-    window = torch.outer(*(torch.hann_window(n, False, dtype=a.dtype, device=a.device) for n in (height, width)))
-    fy = torch.fft.fftfreq(height, dtype=a.dtype, device=a.device)[:, None]
-    fx = torch.fft.rfftfreq(width, dtype=a.dtype, device=a.device)
-    r = (fx**2 + fy**2).sqrt()
-    noisy = (r > NOISE).to(a.dtype)
-    weight = ((r > BAND[0]) & (r < BAND[1])) / r.clamp_min(BAND[0])  # as many rings as there are frequencies
-    powers = []
-    for x in (a, b):
-        spectrum = torch.fft.rfft2((x - x.mean((-2, -1), keepdim=True)) * window, norm="ortho")
-        power = spectrum.real.square() + spectrum.imag.square()
-        power = F.avg_pool2d(power[:, None], 3, 1, 1)[:, 0]  # the logarithm wants it steady
-        noise = (power * noisy).sum((-2, -1), keepdim=True) / noisy.sum()
-        weight = weight * (power / (power + 3 * noise + 1e-12)).square()
-        powers.append(power.clamp_min(1e-10).log())
-    one = torch.ones_like(r)
-    basis = torch.stack([one, fx**2 * one, 2 * fx * fy, fy**2 * one], -1).flatten(0, 1)  # (N, 4)
-    weight = weight.flatten(1)
-    normal = (weight @ (basis[:, :, None] * basis[:, None, :]).flatten(1)).unflatten(1, (4, 4))
-    right = (weight * (powers[1] - powers[0]).flatten(1)) @ basis
-    ridge = 1e-6 * torch.eye(4, dtype=a.dtype, device=a.device)
-    return torch.linalg.solve_ex(normal + ridge, right)[0][:, 1:] / (-4 * math.pi**2)
+
+    sigma: Tensor
+    length: Tensor
+    angle: Tensor
+    kind: Tensor
 
 
-def shares(gap: Tensor) -> tuple[Tensor, Tensor]:
-    """The blur that makes both dates alike, ``(B, 3)`` each: that of ``a``, and that of ``b``.
+def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
+    """Blur images ``(B, C, H, W)`` by a Gaussian of ``sigma`` ``(B,)`` pixels; those with 0 stay as they are."""
+    radius = max(1, math.ceil(4 * float(sigma.max())))
+    kernel = get_gaussian_kernel2d(2 * radius + 1, sigma.float().clamp_min(0.05)[:, None].expand(-1, 2))
+    return _blur(x, kernel, sigma > 0)
 
-    Neither is sharpened: along each axis of the ``gap`` of :func:`blur_gap` the sharper date is blurred.
+
+def motion(x: Tensor, length: Tensor, angle: Tensor) -> Tensor:
+    """Blur images ``(B, C, H, W)`` along a line of ``length`` ``(B,)`` pixels at ``angle`` ``(B,)``, see BlurGap."""
+    theta = angle.float()[:, None, None, None] * torch.pi / 180
+    half = length.float()[:, None, None, None] / 2
+    radius = max(1, math.ceil(float(length.max()) / 2))
+    y, x_ = _grid(radius, x.device)
+    # Each point of the line is shared out among the four pixels around it.
+    points = (torch.arange(8 * radius + 1, device=x.device) / (4 * radius) - 1)[:, None, None] * half
+    across = (1 - (x_ - points * theta.cos()).abs()).clamp_min(0)
+    along = (1 - (y + points * theta.sin()).abs()).clamp_min(0)
+    return _blur(x, (across * along).sum(1), length > 1)
+
+
+def defocus(x: Tensor, radius: Tensor) -> Tensor:
+    """Blur images ``(B, C, H, W)`` by a disc of ``radius`` ``(B,)`` pixels; those with 0 stay as they are."""
+    y, x_ = _grid(max(1, math.ceil(float(radius.max()))), x.device)
+    disc = (radius.float()[:, None, None] + 0.5 - (x_.square() + y.square()).sqrt()).clamp(0, 1)
+    return _blur(x, disc, radius > 0)
+
+
+def _grid(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    axis = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return y, x
+
+
+def _blur(x: Tensor, kernel: Tensor, where: Tensor) -> Tensor:
+    """``x`` under kernels ``(B, k, k)`` that are made to sum to one, borders repeated; NaN is left out and stays."""
+    holes = x.isnan()
+    kernel = kernel / kernel.sum((1, 2), keepdim=True)
+    out = filter2d(torch.nan_to_num(x).float(), kernel, "replicate")
+    if holes.any():
+        out = out / filter2d((~holes).float(), kernel, "replicate").clamp_min(1e-6)
+    keep = holes | ~where[:, None, None, None]
+    return torch.where(keep, x, out.to(x.dtype))
+
+
+@torch.no_grad()
+def blur_gap(a: Tensor, b: Tensor, mask: Tensor | None = None) -> BlurGap:
+    """How much blurrier ``b`` is than ``a``, both ``(B, 3, H, W)`` in [0, 1], NaN where there are no data.
+
+    Images below 16 pixels a side and those with nothing to see have no gap.
+
+    Raises:
+        ValueError: as :func:`preprocess.illuminate.check`.
     """
-    xx, xy, yy = gap.unbind(-1)
-    mean, half = (xx + yy) / 2, torch.hypot((xx - yy) / 2, xy)
-    long, short = mean + half, mean - half
-    cos, sin = (xx - yy) / 2 / half.clamp_min(1e-9), xy / half.clamp_min(1e-9)
-    parts = []
-    for one, two in ((long.clamp_min(0), short.clamp_min(0)), ((-long).clamp_min(0), (-short).clamp_min(0))):
-        m, d = (one + two) / 2, (one - two) / 2
-        parts.append(torch.stack([m + d * cos, d * sin, m - d * cos], -1))
-    return parts[0], parts[1]
+    valid = check(a, b, mask)
+    a, b = ((torch.nan_to_num(x.float()).mean(1, keepdim=True) * 255) for x in (a, b))
+    if min(a.shape[-2:]) < 16:
+        nothing = torch.zeros(len(a), device=a.device)
+        return BlurGap(nothing, nothing, nothing, nothing.long())
+    pa, pb = (_spectrum(x, valid, TILES[0]) for x in (a, b))
+    curve = torch.stack([_cost(p, q, _gaussians(p.shape[1], a.device), BANDS[0]) for p, q in ((pa, pb), (pb, pa))], 1)
+    sigma = _lowest(curve)
+    pa, pb = (_spectrum(x, valid, TILES[1]) for x in (a, b))
+    ahead = (sigma >= 0)[:, None, None]
+    sharp, soft = torch.where(ahead, pa, pb), torch.where(ahead, pb, pa)
+    lines = _cost(sharp, soft, _lines(pa.shape[1], a.device), BANDS[1])
+    disc = _cost(sharp, soft, _gaussians(pa.shape[1], a.device), BANDS[1]).amin(1)
+    return _choose(sigma, lines, disc)
+
+
+def _spectrum(grey: Tensor, valid: Tensor, tile: int) -> Tensor:
+    """Mean power ``(B, T, T / 2 + 1)`` of overlapping windowed tiles of a grey image; holes take the mean."""
+    seen = valid.float()
+    average = (grey * seen).sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True).clamp_min(1)
+    grey = (grey - average) * seen
+    size = min(tile, *grey.shape[-2:])
+    step = max(1, size // 2)
+    tiles = grey.unfold(2, size, step).unfold(3, size, step)[:, 0]  # (B, n, m, T, T)
+    share = seen.unfold(2, size, step).unfold(3, size, step)[:, 0].mean((-1, -2))
+    window = torch.hann_window(size, periodic=False, device=grey.device)
+    tiles = (tiles - tiles.mean((-1, -2), keepdim=True)) * window[:, None] * window
+    power = torch.fft.rfft2(tiles, norm="ortho").abs().square()
+    weight = (share > 0.9).float() + 1e-6 * share + 1e-12
+    return (power * weight[..., None, None]).sum((1, 2)) / weight.sum((1, 2))[..., None, None]
+
+
+@cache
+def _frequencies(tile: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    fy, fx = torch.fft.fftfreq(tile, device=device)[:, None], torch.fft.rfftfreq(tile, device=device)
+    return fy, fx, (fy.square() + fx.square()).sqrt()
+
+
+@cache
+def _gaussians(tile: int, device: torch.device) -> Tensor:
+    """Power transfer ``(K, T, T / 2 + 1)`` of each of :data:`SIGMAS`."""
+    radius = _frequencies(tile, device)[2]
+    return torch.exp(-(2 * torch.pi * SIGMAS.to(device)[:, None, None] * radius).square())
+
+
+@cache
+def _lines(tile: int, device: torch.device) -> Tensor:
+    """Power transfer ``(K, T, T / 2 + 1)`` of each of :data:`LENGTHS` at each of :data:`ANGLES`."""
+    fy, _, _ = _frequencies(tile, device)
+    theta = torch.deg2rad(ANGLES.to(device))[:, None, None]
+    along = torch.fft.fftfreq(tile, device=device) * theta.cos() - fy * theta.sin()
+    power = torch.sinc(LENGTHS.to(device)[:, None, None, None] * along).square()
+    for axis in (-1, -2):  # what a Hann window does to a spectrum fills the zeros
+        power = power * 2 / 3 + (power.roll(1, axis) + power.roll(-1, axis)) / 6
+    return power.flatten(0, 1)[..., : tile // 2 + 1]
+
+
+def _cost(sharp: Tensor, soft: Tensor, transfer: Tensor, band: tuple[float, float]) -> Tensor:
+    """Mean difference ``(B, K)`` of the log spectra ``(B, T, T / 2 + 1)`` under each kernel, squared and cut."""
+    radius = _frequencies(sharp.shape[1], sharp.device)[2]
+    use, corner = (radius > band[0]) & (radius < band[1]), radius > 0.5
+    low = radius[use] < LOW
+    model = sharp[:, use][:, None] * transfer[:, use] + 1e-9
+    model_high = (sharp[:, corner][:, None] * transfer[:, corner]).mean(-1)
+    high = soft[:, corner].mean(-1)[:, None]
+    target = (soft[:, use][:, None] + 1e-3).log()
+    contrast = (target[..., low] - model[..., low].log()).mean(-1).exp()
+
+    def compare() -> tuple[Tensor, Tensor]:
+        noise = (high - contrast * model_high).clamp_min(1e-2)[..., None]
+        carried = contrast[..., None] * model
+        whole = carried + noise
+        return (target - whole.log()).clamp(-OUTLIER, OUTLIER), carried / whole
+
+    for _ in range(2):
+        error, slope = compare()
+        contrast = contrast * ((error * slope).sum(-1) / slope.square().sum(-1).clamp_min(1e-6)).clamp(-1, 1).exp()
+    return compare()[0].square().mean(-1)
+
+
+def _lowest(cost: Tensor) -> Tensor:
+    """Sigma ``(B,)`` at the lowest of ``cost`` ``(B, 2, K)``, where ``b`` is blurrier and where ``a`` is."""
+    n = len(SIGMAS)
+    cost = torch.cat([cost[:, 1, 1:].flip(1), cost[:, 0]], 1)
+    index = cost.argmin(1).clamp(1, 2 * n - 3)
+    left, middle, right = (cost.gather(1, index[:, None] + k)[:, 0] for k in (-1, 0, 1))
+    shift = ((left - right) / (2 * (left - 2 * middle + right)).clamp_min(1e-9)).clamp(-0.5, 0.5)
+    return (index + shift - (n - 1)) * (SIGMAS[1] - SIGMAS[0]).item()
+
+
+def _choose(sigma: Tensor, lines: Tensor, gauss: Tensor) -> BlurGap:
+    """A motion where the best of its costs ``(B, K)`` is clearly below that of the best Gaussian ``(B,)``."""
+    best, where = lines.min(1)
+    moved = best < CLEARLY * gauss
+    length = LENGTHS.to(sigma.device)[where // len(ANGLES)] * torch.where(sigma < 0, -1, 1)
+    angle = ANGLES.to(sigma.device)[where % len(ANGLES)]
+    kind = torch.where(moved, 2, (sigma.abs() >= LEAST).long())
+    return BlurGap(sigma, torch.where(moved, length, 0), torch.where(moved, angle, 0), kind)
+
+
+def equalise(a: Tensor, b: Tensor, gap: BlurGap) -> tuple[Tensor, Tensor]:
+    """Both dates ``(B, 3, H, W)`` as blurred as the blurrier one: the sharper date is blurred, none is sharpened."""
+    soft, moved = gap.kind == 1, gap.kind == 2
+    for sign in (1, -1):
+        x = a if sign == 1 else b
+        x = gaussian(x, torch.where(soft, sign * gap.sigma, 0).clamp_min(0))
+        x = motion(x, torch.where(moved, sign * gap.length, 0).clamp_min(0), gap.angle)
+        a, b = (x, b) if sign == 1 else (a, x)
+    return a, b

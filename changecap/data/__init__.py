@@ -12,6 +12,8 @@ from ..jsonfile import read_json
 from .example import Example, Stored
 
 if TYPE_CHECKING:
+    from preprocess import Chain
+
     from .dataset import PairDataset
 
 __all__ = ["READERS", "Example", "Stored", "arguments", "ensure", "load", "reader"]
@@ -38,6 +40,7 @@ def load(
     pack: bool = False,
     workers: int = 2,
     progress: bool = False,
+    prepare: "Chain | None" = None,
 ) -> "PairDataset":
     """Split ``split`` of the data set in folder ``root``, which is laid out as format ``name``.
 
@@ -53,6 +56,7 @@ def load(
         pack: read from one memory-mapped file of decoded pairs, which is written the first time.
         workers: threads that decode for the pack.
         progress: show a bar while they do.
+        prepare: what is done to each pair in its own size, before it is resized.
 
     Raises:
         ConfigError: the format is not known.
@@ -61,7 +65,7 @@ def load(
     read = reader(name).read
     from .dataset import PairDataset  # brings torch, which the simulator's processes do without
 
-    dataset = PairDataset(read(Path(root), split, maps), split, size, maps, palette, bands, scale)
+    dataset = PairDataset(read(Path(root), split, maps), split, size, maps, palette, bands, scale, prepare)
     if pack:
         dataset.pack(Path(root), workers, progress)
     return dataset

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from preprocess import Pair
+from preprocess import Chain, Pair
 
 from .. import geo
 from ..bands import RGB, Bands, Scale, bands_of, limits_of
@@ -36,6 +36,7 @@ class PairDataset:
         palette: ``"strict"``: a colour off the palette is an error; ``"nearest"``: it is snapped and counted.
         bands: of GeoTIFFs, those that are red, green and blue; see :class:`changecap.geo.Scene`.
         scale: of GeoTIFFs, the numbers that become 0 and 255.
+        prepare: what is done to each pair in its own size.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class PairDataset:
         palette: str = "strict",
         bands: Bands = RGB,
         scale: Scale = None,
+        prepare: Chain | None = None,
     ) -> None:
         if palette not in ("strict", "nearest"):
             raise DataError(f"data.palette must be strict or nearest, got {palette!r}")
@@ -54,6 +56,7 @@ class PairDataset:
             limits_of(scale)  # now, not at the first pair
         self.bands, self.scale = bands_of(bands), scale
         self.examples, self.split, self.size, self.maps, self.palette = list(examples), split, size, maps, palette
+        self.prepare = prepare if prepare is not None and prepare.names else None
         self.snapped: dict[str, int] = {}  # file -> pixels whose colour was snapped
         self._all: Pair | None = None
         self._pack: Pack | None = None
@@ -91,6 +94,8 @@ class PairDataset:
                 oh, ow = other.shape[-2:]
                 raise DataError(f"{first} is {w} x {h} pixels, but {path} is {ow} x {oh}; a pair has one size")
         pair = Pair(*tensors)
+        if self.prepare is not None:
+            pair = self.prepare(pair)
         return pair if self.size is None else pair.resize(self.size)
 
     def batch(self, indices: Sequence[int]) -> Pair:

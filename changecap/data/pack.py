@@ -88,6 +88,8 @@ def packed(dataset: "PairDataset", root: Path, workers: int = 2, progress: bool 
             disk is full, or nowhere may be written.
     """
     settings = {key: getattr(dataset, key) for key in ("split", "size", "maps", "palette", "bands", "scale")}
+    if dataset.prepare is not None:
+        settings["preprocess"] = dataset.prepare.config
     settings = json.loads(json.dumps(settings))  # as a header will say them: tuples become lists
     mark = fingerprint(dataset, root, settings)
     split = re.sub(r"[^\w.-]", "_", dataset.split)

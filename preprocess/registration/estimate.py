@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blur import blur_gap, shares
 from . import motion
+from .blur import blur_gap, shares
 from .features import Spectrum, smoothed, window_max
 from .refine import refine
 from .search import search

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from preprocess.blur import blur_gap, shares
+from preprocess.registration.blur import blur_gap, shares
 
 
 def scene(batch=2, size=128):

@@ -1,0 +1,104 @@
+"""What can happen to one date: light, sharpness and viewpoint, each with a parameter for every image of a batch.
+
+Images are ``(B, 3, H, W)`` in [0, 1] and stay so; maps ``(B, H, W)`` keep their classes. Nothing is drawn here.
+Lengths are shares of an image's shorter side, so that they mean the same at any size.
+"""
+
+import kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def gamma(x: Tensor, exponent: Tensor) -> Tensor:
+    """``x ** exponent``; ``exponent`` ``(B,)`` above 1 darkens."""
+    return kornia.enhance.adjust_gamma(x, exponent.to(x))
+
+
+def brightness(x: Tensor, shift: Tensor) -> Tensor:
+    """``x + shift``, saturating; ``shift`` ``(B,)`` in [-1, 1]."""
+    return kornia.enhance.adjust_brightness(x, shift.to(x))
+
+
+def cast_shadow(x: Tensor, strength: Tensor, angle: Tensor, offset: Tensor, width: Tensor, wave: Tensor) -> Tensor:
+    """Darken a band across the image; what the sky still lights is bluish.
+
+    Args:
+        x: images.
+        strength: share of the red light that is missing, ``(B,)`` in [0, 1].
+        angle: of the band's normal, radians ``(B,)``.
+        offset: of the band's middle from the image's, ``(B,)``.
+        width: of the band, ``(B,)``.
+        wave: phase of the band's wavy edges, radians ``(B,)``.
+    """
+    strength, angle, offset, width, wave = (v.to(x)[:, None, None] for v in (strength, angle, offset, width, wave))
+    rows, columns = _centred(x)
+    across = columns * angle.cos() + rows * angle.sin()
+    along = rows * angle.cos() - columns * angle.sin()
+    inside = width / 2 - (across + 0.03 * (12 * along + wave).sin() - offset).abs()
+    dark = strength * (inside / _PENUMBRA + 0.5).clamp(0, 1)  # (B, H, W)
+    return x * (1 - dark[:, None] * x.new_tensor(_SKYLIGHT)[:, None, None])
+
+
+_PENUMBRA = 0.02  # from full light to full shadow
+_SKYLIGHT = (1.0, 0.95, 0.85)  # of what the sun takes away in shadow, by channel: the sky gives blue back
+
+
+def gaussian_blur(x: Tensor, sigma: Tensor, largest: float) -> Tensor:
+    """Blur by Gaussians of standard deviation ``sigma`` ``(B,)``; none is above ``largest``, which sets the kernel."""
+    side = min(x.shape[-2:])
+    radius = max(1, int(3 * largest * side + 0.5))
+    each = (sigma * side).clamp(min=0.05).to(x)[:, None].expand(-1, 2)  # below that the kernel is a single 1
+    return kornia.filters.gaussian_blur2d(x, 2 * radius + 1, each, border_type="replicate")
+
+
+def motion_blur(x: Tensor, length: Tensor, angle: Tensor, largest: float) -> Tensor:
+    """Average along a straight path.
+
+    Args:
+        x: images.
+        length: of the path, ``(B,)``; none is above ``largest``, which sets the kernel.
+        angle: of the path against the rows, radians ``(B,)``.
+        largest: the longest path there can be.
+    """
+    side = min(x.shape[-2:])
+    radius = max(1, int(largest * side / 2 + 1))
+    steps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
+    length, angle = ((v.to(x))[:, None, None] for v in (length * side, angle))
+    along = steps * angle.cos() + steps[:, None] * angle.sin()  # (B, k, k)
+    across = steps[:, None] * angle.cos() - steps * angle.sin()
+    ends = (length.clamp(min=1) / 2 + 0.5 - along.abs()).clamp(0, 1)
+    kernels = ends * (1 - across.abs()).clamp(min=0)
+    kernels = kernels / kernels.sum((-2, -1), keepdim=True)
+    padded = F.pad(x, (radius,) * 4, mode="replicate")
+    flat = padded.flatten(0, 1)[None]  # (1, 3B, H', W')
+    return F.conv2d(flat, kernels.repeat_interleave(3, 0)[:, None], groups=flat.shape[1])[0].unflatten(0, x.shape[:2])
+
+
+def warp(x: Tensor, matrix: Tensor) -> Tensor:
+    """Move what is at ``p`` to ``matrix @ p``; what comes in from outside is the mirror image of the border.
+
+    Args:
+        x: images, taken bilinear; or maps, taken by nearest neighbour.
+        matrix: ``(B, 3, 3)`` on coordinates (x, y, 1) that are 0 in the middle of the image, their unit its shorter
+            side.
+    """
+    h, w = x.shape[-2:]
+    side = min(h, w)
+    to_unit = matrix.new_tensor([[1 / side, 0, (1 - w) / (2 * side)], [0, 1 / side, (1 - h) / (2 * side)], [0, 0, 1]])
+    pixels = (to_unit.inverse() @ matrix @ to_unit).to(x.device, torch.float32)
+    if x.is_floating_point():
+        return _warp(x, pixels, "bilinear")
+    return _warp(x[:, None].float(), pixels, "nearest")[:, 0].to(x.dtype)
+
+
+def _warp(x: Tensor, pixels: Tensor, mode: str) -> Tensor:
+    h, w = x.shape[-2:]
+    return kornia.geometry.warp_perspective(x, pixels, (h, w), mode=mode, padding_mode="reflection")
+
+
+def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates of the pixels of ``x``, ``(H, 1)`` and ``(W,)``, 0 in the middle."""
+    h, w = x.shape[-2:]
+    rows, columns = (torch.arange(n, device=x.device, dtype=x.dtype) - (n - 1) / 2 for n in (h, w))
+    return rows[:, None] / min(h, w), columns / min(h, w)

@@ -1,0 +1,222 @@
+"""The chain: steps by name, drawn from a generator, one batch as its samples, what was drawn told."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from changecap.data.synthetic import render_pair
+from changecap.directions import TURNS
+from preprocess import Pair, build
+from preprocess.chain import STEPS
+
+RANDOM = [name for name in STEPS if STEPS[name].draws]
+ALL = ["flip", "transpose", "rotate90", "gamma", "brightness", "gaussian_blur", "motion_blur"]
+
+
+def made(count=4, shape=(24, 24), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    a, b = (torch.rand(count, 3, *shape, generator=generator) for _ in "ab")
+    sem_a, sem_b = (torch.randint(0, 7, (count, *shape), generator=generator) for _ in "ab")
+    return Pair(a, b, sem_a, sem_b)
+
+
+def dice(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_batch_is_its_samples_one_by_one():
+    chain, pair, one = build(ALL), made(), dice()
+    whole = chain.run(pair, dice())
+    for i in range(4):
+        alone = chain.run(Pair(*(x[i : i + 1] for x in pair)), one)
+        assert torch.equal(alone.turn[0], whole.turn[i])
+        for x, y in zip(alone.pair, whole.pair, strict=True):
+            assert_close(x[0], y[i], atol=1e-6, rtol=0)
+        for (_, x), (_, y) in zip(alone.parameters, whole.parameters, strict=True):
+            assert all(torch.equal(x[key][0].nan_to_num(), y[key][i].nan_to_num()) for key in y)
+
+
+def test_the_same_generator_draws_the_same():
+    chain, pair = build(ALL), made()
+    first, again, other = (chain(pair, dice(seed)) for seed in (3, 3, 4))
+    assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
+    assert not torch.equal(first.a, other.a)
+
+
+def test_geometry_is_one_for_all_four_tensors():
+    images = torch.rand(16, 3, 9, 9)
+    sem = (images[:, 0] * 100).long()
+    done = build(["flip", "transpose", "rotate90"]).run(Pair(images, images, sem, sem), dice())
+    assert torch.equal(done.pair.a, done.pair.b)
+    assert torch.equal((done.pair.a[:, 0] * 100).long(), done.pair.sem_a)
+    assert torch.equal(done.pair.sem_a, done.pair.sem_b)
+    assert len({str(turn) for turn in done.turn.tolist()}) > 4
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25)
+def test_the_turn_told_is_what_happened_to_the_pixels(seed):
+    place = torch.stack(torch.meshgrid(torch.arange(7), torch.arange(7), indexing="xy")) - 3  # x and y of each pixel
+    image = torch.cat([place, torch.zeros(1, 7, 7, dtype=torch.long)])[None] / 6 + 0.5
+    done = build(["rotate90", "flip", "transpose", "flip"]).run(Pair(image, image), dice(seed))
+    turn = tuple(map(tuple, done.turn[0].tolist()))
+    assert turn in TURNS.values()
+    there = ((done.pair.a[0, :2] - 0.5) * 6).round().long()  # where the pixel that is here was
+    assert torch.equal(torch.einsum("ij,jhw->ihw", done.turn[0], there), place)
+
+
+def test_a_quarter_turn_is_clockwise():
+    image = torch.rand(64, 3, 5, 5)
+    done = build(["rotate90"]).run(Pair(image, image), dice())
+    turned = [i for i, turn in enumerate(done.turn.tolist()) if tuple(map(tuple, turn)) == TURNS["rotate90"]]
+    assert turned
+    assert all(torch.equal(done.pair.a[i], image[i].rot90(-1, (-2, -1))) for i in turned)
+
+
+@pytest.mark.parametrize("name", ["gamma", "brightness", "gaussian_blur", "motion_blur"])
+def test_light_and_blur_are_drawn_for_each_date_and_leave_maps_alone(name):
+    image = made().a
+    pair = Pair(image, image, *made()[2:])
+    each = build([{name: {"p": 1.0}}])(pair, dice())
+    both = build([{name: {"p": 1.0, "dates": "both"}}])(pair, dice())
+    only_b = build([{name: {"p": 1.0, "dates": "b"}}])(pair, dice())
+    assert not torch.equal(each.a, each.b)
+    assert torch.equal(both.a, both.b)
+    assert torch.equal(only_b.a, image)
+    assert torch.equal(each.b, only_b.b)
+    assert all(torch.equal(x.sem_a, pair.sem_a) and torch.equal(x.sem_b, pair.sem_b) for x in (each, both, only_b))
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_an_augmentation_acts_in_training_only(name):
+    chain, pair = build([name]).eval(), made()
+    assert all(torch.equal(x, y) for x, y in zip(chain(pair), pair, strict=True))
+    with pytest.raises(ValueError, match="give generator="):
+        chain.train()(pair)
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_what_happens_never_is_not_told_and_changes_nothing(name):
+    arguments = {"horizontal": 0.0, "vertical": 0.0} if name == "flip" else {"p": 0.0}
+    pair = made()
+    done = build([{name: arguments}]).run(pair, dice())
+    assert all(torch.equal(x, y) for x, y in zip(done.pair, pair, strict=True))
+    assert all(value.isnan().all() for key, value in done.parameters[0][1].items() if key != "turn")
+    assert torch.equal(done.turn, torch.eye(2, dtype=torch.long).repeat(4, 1, 1))
+
+
+def test_what_is_told_can_be_measured():
+    grey = torch.full((8, 3, 6, 6), 0.5)
+    done = build([{"gamma": {"dates": "b"}}, {"brightness": {"low": 0.05, "dates": "a"}}]).run(Pair(grey, grey), dice())
+    (_, gamma), (_, brightness) = done.parameters
+    assert_close(done.pair.b[:, 0, 0, 0].double(), 0.5 ** gamma["exponent_b"], atol=1e-6, rtol=0)
+    assert_close(done.pair.a[:, 0, 0, 0].double(), 0.5 + brightness["shift_a"], atol=1e-6, rtol=0)
+    assert gamma["exponent_b"].min() >= 0.6
+    assert gamma["exponent_b"].max() <= 1.7
+
+
+def test_a_chain_is_built_again_of_its_plain_configuration():
+    chain = build(["flip", {"gamma": {"low": 0.5}}])
+    again = build(json.loads(json.dumps(chain.config)))
+    assert again.config == chain.config
+    assert all(torch.equal(x, y) for x, y in zip(chain(made(), dice()), again(made(), dice()), strict=True))
+
+
+def test_registration_brings_the_second_date_onto_the_first():
+    coarse = torch.rand(1, 3, 40, 40, generator=dice(1))
+    wide = torch.nn.functional.interpolate(coarse, size=(160, 160), mode="bicubic").clamp(0, 1)
+    a, b = wide[..., 16:144, 16:144], wide[..., 12:140, 21:149]  # b is a moved by 5 to the left, 4 down
+    done = build([{"register": {"model": "translation"}}]).eval().run(Pair(a, b))
+    (name, found) = done.parameters[0]
+    assert name == "register"
+    assert found["ok"].all()
+    assert_close(found["matrix"][0, :2, 2], torch.tensor([-5.0, 4.0]), atol=0.3, rtol=0)
+    inner = (..., slice(12, -12), slice(12, -12))
+    assert (done.pair.b[inner] - a[inner]).abs().mean() < 0.02 < (b[inner] - a[inner]).abs().mean()
+
+
+def test_illumination_brings_the_second_date_to_the_light_of_the_first():
+    coarse = torch.rand(2, 3, 32, 32, generator=dice(2)) * 0.6 + 0.2
+    a = torch.nn.functional.interpolate(coarse, size=(96, 96), mode="bilinear")
+    done = build(["illuminate"]).eval().run(Pair(a, a**1.6))
+    assert (done.pair.b - a).abs().mean() < 0.25 * (a**1.6 - a).abs().mean()
+    assert set(done.parameters[0][1]) == {"inliers", "clipped"}
+
+
+def test_equalising_blurs_the_sharper_date_and_keeps_bytes_bytes():
+    sharp = torch.from_numpy(render_pair(3, 0, 256)[0]).permute(2, 0, 1)[None]
+    soft = build([{"gaussian_blur": {"low": 2.0, "high": 2.0, "p": 1.0}}])(Pair(sharp, sharp), dice()).b
+    done = build(["equalise"]).eval().run(Pair(sharp, soft))
+    assert done.pair.a.dtype == torch.uint8
+    assert torch.equal(done.pair.b, soft)
+    assert (done.pair.a.int() - soft.int()).abs().sum() < 0.3 * (sharp.int() - soft.int()).abs().sum()
+    assert_close(done.parameters[0][1]["sigma"].item(), 2.0, atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8])
+def test_images_keep_their_type(dtype):
+    pair = made()
+    low = Pair(*((x * 255).to(dtype) if dtype == torch.uint8 else x.to(dtype) for x in pair[:2]), *pair[2:])
+    there, single = (build(ALL)(x, dice()) for x in (low, pair))
+    assert there.a.dtype == dtype
+    assert there.sem_a.dtype == pair.sem_a.dtype
+    scale = 255 if dtype == torch.uint8 else 1
+    assert_close(there.a.float() / scale, single.a, atol=0.03, rtol=0)
+
+
+def test_a_single_pair_and_an_empty_chain_are_served():
+    pair = Pair(*(x[0] for x in made()))
+    assert build(ALL)(pair, dice()).a.shape == (3, 24, 24)
+    assert build([])(pair).a is not None
+    assert torch.equal(build([])(made()).a, made().a)
+
+
+def test_the_input_is_left_unchanged():
+    pair = made()
+    build(ALL)(pair, dice())
+    assert all(torch.equal(x, y) for x, y in zip(pair, made(), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (24, 24)])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_constant_images_of_any_size_stay_finite(shape, value):
+    image = torch.full((2, 3, *shape), value)
+    done = build(["register", *ALL]).run(Pair(image, image), dice())
+    assert done.pair.b.isfinite().all()
+    assert not done.parameters[0][1]["ok"].any()
+
+
+def test_a_quarter_turn_of_an_oblong_image_is_refused():
+    with pytest.raises(ValueError, match="24 x 32"):
+        build([{"transpose": {"p": 1.0}}])(made(shape=(24, 32)), dice())
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (["gama"], "'gama', did you mean 'gamma'"),
+        ([{"gamma": {"lo": 1}}], "gamma knows no 'lo'; it takes low, high, p, dates"),
+        ([{"gamma": {"low": 2.0, "high": 1.0}}], "low=2.0, high=1.0"),
+        ([{"gamma": {"low": "x"}}], "step gamma"),
+        ([{"flip": {"horizontal": 1.5}}], "got 1.5"),
+        ([{"brightness": {"dates": "c"}}], "got 'c'"),
+        ([{"register": {"model": "rubber"}}], "model='rubber'"),
+        ([{"illuminate": {"method": "magic"}}], "method='magic'"),
+        ([{"flip": {}, "gamma": {}}], "a step is a name"),
+        ("flip", "steps are a list"),
+        ({"format": 2, "steps": []}, "saved by a newer version"),
+    ],
+)
+def test_wrong_steps_are_told(steps, message):
+    with pytest.raises(ValueError, match=message):
+        build(steps)
+
+
+def test_images_beyond_their_range_are_refused():
+    image = torch.full((1, 3, 4, 4), 1.5)
+    with pytest.raises(ValueError, match=r"1\.5"):
+        build([{"gamma": {"p": 1.0}}])(Pair(image, image), dice())
