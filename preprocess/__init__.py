@@ -1,5 +1,6 @@
 """Pixels to pixels: what is done to a pair of images and its maps before a captioner sees them."""
 
+from .blur import BlurGap, blur_gap, equalise
 from .chain import Chain, build
 from .corrupt import corrupt
 from .illuminate import Illumination, illuminate
@@ -8,12 +9,15 @@ from .registration import Registration, register
 from .warp import warp, warp_pair
 
 __all__ = [
+    "BlurGap",
     "Chain",
     "Illumination",
     "Pair",
     "Registration",
+    "blur_gap",
     "build",
     "corrupt",
+    "equalise",
     "illuminate",
     "register",
     "warp",

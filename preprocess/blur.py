@@ -19,9 +19,11 @@ KINDS = ("none", "gaussian", "motion")
 SIGMAS = torch.arange(0, 5.01, 0.125)
 LENGTHS = torch.arange(3, 20.1, 1.0)
 ANGLES = torch.arange(0, 180, 10.0)
+LONGEST = 64  # pixels of a motion that is drawn: two points a pixel
 TILES = (64, 128)  # many tiles for a Gaussian; fine frequencies for the zeros of a motion
 BANDS = ((0.04, 0.45), (0.03, 0.25))  # cycles per pixel: below, scenes differ; above, there is mostly noise
 LOW = 0.1  # below it a kernel changes little: the contrast is first read there
+FLOOR = 0.012  # power of rounding to 8 bits under a Hann window: below, a spectrum says nothing
 OUTLIER = 1.5  # difference of the log spectra that counts no further: the floor of a motion's zeros
 CLEARLY = 0.8  # of the best Gaussian's cost, above which a motion is not believed
 LEAST = 0.3  # sigma below which a gap is not worth a blur
@@ -51,13 +53,19 @@ def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def motion(x: Tensor, length: Tensor, angle: Tensor) -> Tensor:
-    """Blur images ``(B, C, H, W)`` along a line of ``length`` ``(B,)`` pixels at ``angle`` ``(B,)``, see BlurGap."""
+    """Blur images ``(B, C, H, W)`` along a line of ``length`` ``(B,)`` pixels at ``angle`` ``(B,)``, see BlurGap.
+
+    Raises:
+        ValueError: a length above :data:`LONGEST`.
+    """
+    if length.max() > LONGEST:
+        raise ValueError(f"a motion is at most {LONGEST} pixels long, got {length.max().item():g}")
     theta = angle.float()[:, None, None, None] * torch.pi / 180
     half = length.float()[:, None, None, None] / 2
     radius = max(1, math.ceil(float(length.max()) / 2))
     y, x_ = _grid(radius, x.device)
     # Each point of the line is shared out among the four pixels around it.
-    points = (torch.arange(8 * radius + 1, device=x.device) / (4 * radius) - 1)[:, None, None] * half
+    points = torch.linspace(-1, 1, 2 * LONGEST + 1, device=x.device)[:, None, None] * half
     across = (1 - (x_ - points * theta.cos()).abs()).clamp_min(0)
     along = (1 - (y + points * theta.sin()).abs()).clamp_min(0)
     return _blur(x, (across * along).sum(1), length > 1)
@@ -97,19 +105,21 @@ def blur_gap(a: Tensor, b: Tensor, mask: Tensor | None = None) -> BlurGap:
         ValueError: as :func:`preprocess.illuminate.check`.
     """
     valid = check(a, b, mask)
-    a, b = ((torch.nan_to_num(x.float()).mean(1, keepdim=True) * 255) for x in (a, b))
     if min(a.shape[-2:]) < 16:
         nothing = torch.zeros(len(a), device=a.device)
         return BlurGap(nothing, nothing, nothing, nothing.long())
+    a, b = ((torch.nan_to_num(x.float()).mean(1, keepdim=True) * 255) for x in (a, b))
     pa, pb = (_spectrum(x, valid, TILES[0]) for x in (a, b))
     curve = torch.stack([_cost(p, q, _gaussians(p.shape[1], a.device), BANDS[0]) for p, q in ((pa, pb), (pb, pa))], 1)
     sigma = _lowest(curve)
     pa, pb = (_spectrum(x, valid, TILES[1]) for x in (a, b))
-    ahead = (sigma >= 0)[:, None, None]
-    sharp, soft = torch.where(ahead, pa, pb), torch.where(ahead, pb, pa)
+    ahead = _is_softer(pb, pa)
+    sharp, soft = torch.where(ahead[:, None, None], torch.stack([pa, pb]), torch.stack([pb, pa]))
     lines = _cost(sharp, soft, _lines(pa.shape[1], a.device), BANDS[1])
-    disc = _cost(sharp, soft, _gaussians(pa.shape[1], a.device), BANDS[1]).amin(1)
-    return _choose(sigma, lines, disc)
+    nearest = _cost(sharp, soft, _gaussians(pa.shape[1], a.device), BANDS[1]).amin(1)
+    gap = _choose(sigma, lines, nearest, ahead)
+    flat = torch.minimum(pa.amax((1, 2)), pb.amax((1, 2))) < 1  # of a date without a structure of a level
+    return BlurGap(*(x.masked_fill(flat, 0) for x in gap))
 
 
 def _spectrum(grey: Tensor, valid: Tensor, tile: int) -> Tensor:
@@ -161,11 +171,11 @@ def _cost(sharp: Tensor, soft: Tensor, transfer: Tensor, band: tuple[float, floa
     model = sharp[:, use][:, None] * transfer[:, use] + 1e-9
     model_high = (sharp[:, corner][:, None] * transfer[:, corner]).mean(-1)
     high = soft[:, corner].mean(-1)[:, None]
-    target = (soft[:, use][:, None] + 1e-3).log()
+    target = (soft[:, use][:, None] + FLOOR).log()
     contrast = (target[..., low] - model[..., low].log()).mean(-1).exp()
 
     def compare() -> tuple[Tensor, Tensor]:
-        noise = (high - contrast * model_high).clamp_min(1e-2)[..., None]
+        noise = (high - contrast * model_high).clamp_min(0)[..., None] + FLOOR
         carried = contrast[..., None] * model
         whole = carried + noise
         return (target - whole.log()).clamp(-OUTLIER, OUTLIER), carried / whole
@@ -186,11 +196,19 @@ def _lowest(cost: Tensor) -> Tensor:
     return (index + shift - (n - 1)) * (SIGMAS[1] - SIGMAS[0]).item()
 
 
-def _choose(sigma: Tensor, lines: Tensor, gauss: Tensor) -> BlurGap:
+def _is_softer(power: Tensor, other: Tensor) -> Tensor:
+    """Whether ``(B,)`` the spectrum ``(B, T, T / 2 + 1)`` falls faster than the other; a motion may fit no Gaussian."""
+    radius = _frequencies(power.shape[1], power.device)[2]
+    low, high = radius < LOW, (radius > LOW) & (radius < BANDS[1][1])
+    ratio = ((power + FLOOR) / (other + FLOOR)).log()
+    return ratio[:, high].mean(1) < ratio[:, low & (radius > BANDS[1][0])].mean(1)
+
+
+def _choose(sigma: Tensor, lines: Tensor, gauss: Tensor, ahead: Tensor) -> BlurGap:
     """A motion where the best of its costs ``(B, K)`` is clearly below that of the best Gaussian ``(B,)``."""
     best, where = lines.min(1)
     moved = best < CLEARLY * gauss
-    length = LENGTHS.to(sigma.device)[where // len(ANGLES)] * torch.where(sigma < 0, -1, 1)
+    length = LENGTHS.to(sigma.device)[where // len(ANGLES)] * torch.where(ahead, 1, -1)
     angle = ANGLES.to(sigma.device)[where % len(ANGLES)]
     kind = torch.where(moved, 2, (sigma.abs() >= LEAST).long())
     return BlurGap(sigma, torch.where(moved, length, 0), torch.where(moved, angle, 0), kind)

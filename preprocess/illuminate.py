@@ -233,8 +233,8 @@ def _pif(a: Tensor, b: Tensor, valid: Tensor, rounds: int = 20) -> Found:
         tail = torch.erfc((chi / 2).sqrt()) + (2 * chi / torch.pi).sqrt() * (-chi / 2).exp()
         weight = tail * seen + 1e-6 * seen
     share = (((weight > 0.5) * seen).sum(-1) / seen.sum(-1).clamp_min(1e-6))[:, 0]
-    curve = _match_moments(*(z[..., None] for z in (x, y, weight)), least=LEVEL)
-    return curve, share, None
+    x, y, weight = (z[..., None] for z in (x, y, weight))
+    return _match_moments(x, y, weight, least=LEVEL), share, None
 
 
 def _clahe(x: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class Curve(NamedTuple):
         return u.add_(self.offset[..., None, None]).mul_(self._field(x))
 
     def _field(self, x: Tensor) -> Tensor:
-        terms = _terms(*x.shape[-2:], x).flatten(1)
+        terms = _terms(x).flatten(1)
         return (self.field @ terms).exp_().view(-1, 1, *x.shape[-2:])
 
 
@@ -62,8 +62,9 @@ def _power(u: Tensor, power: Tensor, gain: Tensor) -> Tensor:
     return u.clamp_min(1e-12).log_().mul_(power.exp()).add_(gain).exp_()
 
 
-def _terms(height: int, width: int, like: Tensor) -> Tensor:
-    """The field's terms on the image's pixels, coordinates in [-1, 1]; ``(5, H, W)``."""
+def _terms(like: Tensor) -> Tensor:
+    """The field's terms ``(5, H, W)`` on the pixels of an image ``(..., H, W)``, coordinates in [-1, 1]."""
+    height, width = like.shape[-2:]
     y, x = (((torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) / n * 2 - 1) for n in (height, width))
     y, x = y[:, None].expand(height, width), x.expand(height, width)
     return torch.stack([x, y, x * x - 1 / 3, x * y, y * y - 1 / 3])
@@ -90,7 +91,8 @@ def fit(a: Tensor, b: Tensor, valid: Tensor) -> tuple[Curve, Tensor, Tensor]:
     share = coarse.agree(_curves(theta))
     weak = share < ENOUGH
     curves = _curves(torch.where(weak[:, None], gains, theta))
-    return Curve(*curves[..., :3].unbind(-1), curves[:, 0, 3:]), share, weak
+    power, gain, offset = curves[..., :3].unbind(-1)
+    return Curve(power, gain, offset, curves[:, 0, 3:]), share, weak
 
 
 class _Cells(NamedTuple):
@@ -116,7 +118,7 @@ class _Cells(NamedTuple):
     def _from(sums: Tensor) -> "_Cells":
         seen = sums[:, 6:]
         means = (sums[:, :6] / seen.clamp_min(1e-6)).flatten(2)
-        return _Cells(means[:, :3], means[:, 3:], seen.flatten(1), _terms(*sums.shape[-2:], sums).flatten(1), sums)
+        return _Cells(means[:, :3], means[:, 3:], seen.flatten(1), _terms(sums).flatten(1), sums)
 
     def halved(self) -> "_Cells":
         return _Cells._from(F.avg_pool2d(self.sums, 2)) if min(self.sums.shape[-2:]) > 1 else self
