@@ -79,21 +79,26 @@ def illuminate(
     valid = check(a, b, mask)
     with torch.no_grad():
         x, y = (torch.nan_to_num(v.float()) for v in (a, b))
-        valid &= ((x > 0).any(1) & (y > 0).any(1))[:, None]
+        valid &= torch.minimum(x.amax(1, keepdim=True), y.amax(1, keepdim=True)) > 0
         light, share, weak = METHODS[method](x, y, valid)
         if method == "clahe":
             x, y = _clahe(x), _clahe(y)
         elif light is not None:
             to_a = light(y)
             x, y = (x, to_a) if onto == "a" else ((x + light.undo(x)) / 2, (y + to_a) / 2)
-        outside = [((v - 0.5).abs() > 0.5 + LEVEL / 2).any(1, keepdim=True) for v in (x, y)]
+        clipped = mean(_outside(x) | _outside(y), valid)[:, 0]
         x, y = x.clamp(0, 1), y.clamp(0, 1)
         if share is None:
             share = mean((x - y).square().mean(1, keepdim=True).sqrt() < relight.AGREES, valid)[:, 0]
-        clipped = mean(outside[0] | outside[1], valid)[:, 0]
         empty = ~valid.flatten(1).any(1)
-        x, y = (torch.where(empty[:, None, None, None] | o.isnan(), o, v.to(o.dtype)) for v, o in ((x, a), (y, b)))
+        # What was NaN is NaN again: x - x is nought elsewhere.
+        x, y = (torch.where(empty[:, None, None, None], o, (v + (o - o)).to(o.dtype)) for v, o in ((x, a), (y, b)))
     return Illumination(x, y, light, share, torch.zeros_like(empty) if weak is None else weak, clipped)
+
+
+def _outside(x: Tensor) -> Tensor:
+    """Pixels ``(B, 1, H, W)`` that clipping to [0, 1] changes by more than rounding to 8 bits does."""
+    return (x.amin(1, keepdim=True) < -LEVEL / 2) | (x.amax(1, keepdim=True) > 1 + LEVEL / 2)
 
 
 def check(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -107,10 +112,10 @@ def check(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     if not a.is_floating_point() or a.dtype != b.dtype:
         raise ValueError(f"expected two float images of one type, got {a.dtype} and {b.dtype}; see Pair.float")
     for name, x in (("a", a), ("b", b)):
-        seen = x[~x.isnan()]
-        if seen.numel() and not (seen.min() >= -1e-3 and seen.max() <= 1 + 1e-3):
-            raise ValueError(f"image {name} leaves [0, 1]: {seen.min().item():.4g} to {seen.max().item():.4g}")
-    valid = ~(a.isnan() | b.isnan()).any(1)
+        low, high = (v.item() for v in torch.nan_to_num(x, 0.5, torch.inf, -torch.inf).aminmax())
+        if low < -1e-3 or high > 1 + 1e-3:
+            raise ValueError(f"image {name} leaves [0, 1]: {low:.4g} to {high:.4g}")
+    valid = ~(a + b).sum(1).isnan()
     if mask is not None:
         if mask.dtype != torch.bool or mask.shape != valid.shape:
             wanted = tuple(valid.shape)
