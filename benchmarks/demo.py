@@ -50,12 +50,14 @@ def run(name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int
     return json.loads(card.read_text()), json.loads((out / "seconds.json").read_text())
 
 
-def run_all(asked: Mapping[str, Sequence[str]], evaluation: Sequence[str] = ()) -> dict[str, list[tuple[dict, float]]]:
-    """The cards and seconds of each of ``asked``, name -> settings, over :data:`SEEDS`; a run and a thread per core."""
+def run_all(
+    asked: Mapping[str, Sequence[str]], evaluation: Sequence[str] = (), seeds: Sequence[int] = SEEDS
+) -> dict[str, list[tuple[dict, float]]]:
+    """The cards and seconds of each of ``asked``, name -> settings, over ``seeds``; a run and a thread per core."""
     ensure(OmegaConf.load("configs/data/synth.yaml"))  # before the runs would all write it
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = {(n, seed): pool.submit(run, n, asked[n], evaluation, seed) for seed in SEEDS for n in asked}
-        return {name: [runs[name, seed].result() for seed in SEEDS] for name in asked}
+        runs = {(n, seed): pool.submit(run, n, asked[n], evaluation, seed) for seed in seeds for n in asked}
+        return {name: [runs[name, seed].result() for seed in seeds] for name in asked}
 
 
 def main() -> None:
