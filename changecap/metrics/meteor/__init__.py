@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ngrams import Floats
-from .align import align
+from .align import aligned
 from .match import Lexicon, Sentence
 from .tables import Tables, load_tables
 
@@ -66,7 +66,7 @@ def _count(lexicon: Lexicon, hypothesis: Sentence, reference: Sentence) -> list[
     row[0], row[1] = len(hypothesis.content), len(reference.content)
     row[2], row[3] = row[0] - sum(hypothesis.content), row[1] - sum(reference.content)
     last_h = last_r = -1
-    for j, stage, i, m, n in align(lexicon.matches(hypothesis, reference)):
+    for j, stage, i, m, n in aligned(lexicon.matches(hypothesis, reference)):
         of_h, of_r = sum(hypothesis.content[i : i + n]), sum(reference.content[j : j + m])
         at = _LENGTHS + 4 * stage
         row[at] += of_h
