@@ -26,9 +26,7 @@ words of both; for each stage the matched content words of both and function wor
 which a sentence matched as a whole has none; matched words of both."""
 
 
-def statistics(
-    references: Sequence[Sequence[str]], hypotheses: Sequence[str], tables: Tables | None = None
-) -> Floats:
+def statistics(references: Sequence[Sequence[str]], hypotheses: Sequence[str], tables: Tables | None = None) -> Floats:
     """Align each hypothesis with its references, and count.
 
     Args:
