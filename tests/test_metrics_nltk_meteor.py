@@ -1,58 +1,48 @@
-"""NLTK's METEOR under its own name."""
+import json
+import os
+from pathlib import Path
 
+import nltk
 import pytest
+from nltk.corpus import wordnet
+from nltk.translate.meteor_score import meteor_score
 
 from changecap.errors import DataError
-from changecap.metrics import nltk_meteor, score
+from changecap.metrics import nltk_meteor
 
-REFERENCES = [["a house is built on the field", "houses appear"], ["the river is gone"], []]
-HYPOTHESES = ["a house appears on the field", "", "a road"]
-
-
-class NoWords:
-    """A WordNet that knows no word, in place of one that may not be installed."""
-
-    def ensure_loaded(self):
-        pass
-
-    def synsets(self, word):
-        return []
-
-
-class Absent(NoWords):
-    """What NLTK has without the corpus."""
-
-    def ensure_loaded(self):
-        raise LookupError("wordnet")
+PUBLIC = Path(os.environ.get("CHANGECAP_SHARED", Path(__file__).parents[2] / "shared")) / "golden/metrics/public"
+REFERENCES = [["a house is built on the bare land", "A home appears"], ["trees vanish"], [""], ["a road", "the roads"]]
+HYPOTHESES = ["a big home was erected", "", "a tree", "roads road the"]
 
 
 @pytest.fixture
-def wordnet(monkeypatch):
-    monkeypatch.setattr("nltk.corpus.wordnet", NoWords())
+def _wordnet():
+    try:
+        wordnet.ensure_loaded()
+    except LookupError:
+        pytest.skip("WordNet is not in NLTK's data folders")
 
 
-def test_values_are_nltks_own_and_the_best_of_the_references(wordnet):
-    from nltk.translate.meteor_score import meteor_score
-
-    values = nltk_meteor.scores(REFERENCES, HYPOTHESES)
-    split = [r.split() for r in REFERENCES[0]]
-    assert values[0] == meteor_score(split, HYPOTHESES[0].split(), wordnet=NoWords()) > 0.5
-    assert values.tolist()[1:] == [0, 0]
+@pytest.mark.usefixtures("_wordnet")
+def test_it_is_what_nltk_itself_says():
+    expected = [meteor_score([r.split() for r in rs], h.split()) for rs, h in zip(REFERENCES, HYPOTHESES, strict=True)]
+    assert nltk_meteor.scores(REFERENCES, HYPOTHESES).tolist() == expected
+    assert expected[1] == expected[2] == 0
 
 
-def test_a_sentence_that_comes_again_is_not_matched_again(wordnet, monkeypatch):
-    import nltk.translate.meteor_score as theirs
+@pytest.mark.usefixtures("_wordnet")
+def test_300_real_pairs_score_as_nltk_scores_them():
+    if not (PUBLIC / "val300.scores.json").exists():
+        pytest.skip(f"no golden scores in {PUBLIC}; set CHANGECAP_SHARED")
+    data, expected = (json.loads((PUBLIC / f"val300{x}.json").read_text("utf-8")) for x in ("", ".scores"))
+    got = nltk_meteor.scores(list(data["refs"].values()), [data["hyps"][i] for i in data["refs"]])
+    assert got == pytest.approx([expected["NLTK_METEOR"]["per_sample"][i] for i in data["refs"]], abs=1e-12)
+    assert got.mean() == pytest.approx(expected["NLTK_METEOR"]["corpus"], abs=1e-12)
 
-    calls, real = [], theirs.single_meteor_score
-    monkeypatch.setattr(theirs, "single_meteor_score", lambda *two, **rest: calls.append(two) or real(*two, **rest))
-    assert nltk_meteor.scores([["no change", "no change"]] * 3, ["no change"] * 3).std() == 0
-    assert len(calls) == 1
 
-
-def test_without_wordnet_it_is_null_with_the_reason(monkeypatch):
-    monkeypatch.setattr("nltk.corpus.wordnet", Absent())
-    with pytest.raises(DataError, match=r"NLTK has no WordNet: python -m nltk\.downloader wordnet"):
-        nltk_meteor.scores(REFERENCES, HYPOTHESES)
-    found = score({"1": ["a house"]}, {"1": "a house"})
-    assert found["corpus"]["NLTK_METEOR"] is None
-    assert "NLTK has no WordNet" in found["computed"]["NLTK_METEOR"]
+def test_without_wordnet_the_error_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    monkeypatch.setattr("nltk.corpus.wordnet", nltk.corpus.LazyCorpusLoader("wordnet", nltk.corpus.WordNetCorpusReader))
+    nltk_meteor._single.cache_clear()
+    with pytest.raises(DataError, match=r"WordNet.*nltk\.downloader wordnet"):
+        nltk_meteor.scores([["a"]], ["a"])

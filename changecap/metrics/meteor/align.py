@@ -1,8 +1,8 @@
 """The alignment of two sentences: of all matches, those that METEOR 1.5 keeps.
 
-By the paper: each word in at most one match; then the most words, then the fewest chunks (runs of matches contiguous and
-in the same order in both sentences), by a beam search. What the distribution does beyond that decides published values,
-so it was measured, sentence by sentence, and is reproduced:
+By the paper: each word in at most one match; then the most words, then the fewest chunks (runs of matches contiguous
+and in the same order in both sentences), by a beam search. What the distribution does beyond that decides published
+values, so it was measured, sentence by sentence, and is reproduced:
 
 - a match that shares no word with another match is kept, come what may;
 - in the search, words of a match that is not exact count half, rounded down in each sentence. So a word that has both
@@ -15,10 +15,25 @@ The order of equals is inferred from answers, not known: about one pair in a hun
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from .match import EXACT, Match
 
 _BEAM = 40  # as METEOR's; more or fewer keep alignments it would have lost, or lose some it keeps
+
+
+class _State(NamedTuple):
+    """The beginning of an alignment; states sort as they rank."""
+
+    words: int  # less the words matched
+    chunks: int
+    matches: int  # less their number
+    passed: int  # words of the reference passed over that could have been matched
+    turn: int  # what it chose at each word, as one number: no two states have the same
+    free: int  # next word of the reference that is not matched
+    used: int  # words of the hypothesis that are, as bits
+    follows: int  # word of the hypothesis where the open chunk goes on, or -1
+    last: tuple[Match, Any] | None  # match, and what was the last before it
 
 
 def aligned(matches: Sequence[Match]) -> list[Match]:
@@ -34,39 +49,50 @@ def aligned(matches: Sequence[Match]) -> list[Match]:
 
 def _search(matches: Sequence[Match], sure: Sequence[bool]) -> list[Match]:
     """The best matches by a beam search over the words of the reference."""
-    ordered = sorted(zip(matches, sure, strict=True), key=_place)
-    options: dict[int, list[tuple[int, int, int, bool]]] = {}
-    for rank, ((j, stage, i, m, n), certain) in enumerate(ordered):
+    options: dict[int, list[tuple[Match, int, int, bool]]] = {}
+    for match, certain in sorted(zip(matches, sure, strict=True), key=_place):
+        j, stage, i, m, n = match
         weight = m + n if stage == EXACT else m // 2 + n // 2
-        options.setdefault(j, []).append((rank, ((1 << n) - 1) << i, weight, certain))
+        options.setdefault(j, []).append((match, ((1 << n) - 1) << i, weight, certain))
 
-    # A state sorts as it ranks: less its words, chunks, less its matches, words passed over, ranks of its matches;
-    # then the next free word of the reference, used words of the hypothesis, and where its open chunk goes on there.
-    states: list[tuple[int, int, int, int, tuple[int, ...], int, int, int]] = [(0, 0, 0, 0, (), 0, 0, -1)]
+    states = [_State(0, 0, 0, 0, 0, 0, 0, -1, None)]
     for j in range(max(j + m for j, _, _, m, _ in matches)):
-        grown = []
+        here = options.get(j, [])
+        grown: list[_State] = []
         for state in states:
-            words, chunks, count, passed, path, free, used, follows = state
-            if free > j:
-                grown.append(state)
+            turn = (state.turn + 1) * (len(here) + 1) - 1  # to pass comes last
+            if state.free > j:
+                grown.append(state._replace(turn=turn))
                 continue
-            able = certain = False
-            for rank, mask, weight, certain in options.get(j, ()):
-                if used & mask:
-                    continue
-                able = True
-                _, _, i, m, n = ordered[rank][0]
-                goes_on = i == follows
-                twin = goes_on and i == j and _is_close(ordered[path[-1]][0])
+            able = [k for k, (_, mask, _, _) in enumerate(here) if not state.used & mask]
+            for k in able:
+                match, mask, weight, _ = here[k]
+                _, _, i, m, n = match
+                goes_on = i == state.follows
+                twin = goes_on and i == j and state.last is not None and _is_close(state.last[0])
                 grown.append(
-                    (words - weight, chunks + (not goes_on), count - (not twin), passed, (*path, rank), j + m,
-                     used | mask, i + n)
-                )  # fmt: skip
-            if not certain:
-                grown.append((words, chunks, count, passed + able, path, j + 1, used, -1))
+                    _State(
+                        state.words - weight,
+                        state.chunks + (not goes_on),
+                        state.matches - (not twin),
+                        state.passed,
+                        turn - len(here) + k,
+                        j + m,
+                        state.used | mask,
+                        i + n,
+                        (match, state.last),
+                    )
+                )
+            if not (able and here[able[-1]][3]):
+                passed = state.passed + bool(able)
+                grown.append(state._replace(turn=turn, free=j + 1, passed=passed, follows=-1))
         grown.sort()
         states = grown[:_BEAM]
-    return [ordered[rank][0] for rank in states[0][4]]
+    kept, last = [], states[0].last
+    while last is not None:
+        match, last = last
+        kept.append(match)
+    return kept[::-1]
 
 
 def _place(option: tuple[Match, bool]) -> tuple[int, ...]:

@@ -13,7 +13,10 @@ _IRREGULAR = {
     **dict.fromkeys(("sky", "news", "howe", "atlas", "cosmos", "bias", "andes")),
 }  # fmt: skip
 _INVARIANT = {"inning", "outing", "canning", "herring", "earring", "proceed", "exceed", "succeed"}  # after step 1a
-_REGION = re.compile(f"(?:gener|commun|arsen)|.*?[{_VOWEL}][^{_VOWEL}]")
+_REGION = re.compile(f".*?[{_VOWEL}][^{_VOWEL}]")  # another one begins after it
+_BEGINNING = re.compile(f"gener|commun|arsen|{_REGION.pattern}")
+_CONSONANT_Y = re.compile(f"(?<=[{_VOWEL}])y|^y")
+_POSSESSIVE = re.compile("(?:'s'|'s|')$")
 _HAS_VOWEL = re.compile(f"[{_VOWEL}]")
 _SHORT = re.compile(f"(?:.*[^{_VOWEL}][{_VOWEL}][^{_VOWEL}wxY]|[{_VOWEL}][^{_VOWEL}])$")
 _STEP_2 = {
@@ -26,8 +29,9 @@ _STEP_3 = {
     "ational": "ate", "tional": "tion", "alize": "al", "icate": "ic", "iciti": "ic", "ative": "", "ical": "ic",
     "ness": "", "ful": "",
 }  # fmt: skip
-_STEP_4 = dict.fromkeys(
-    "ement ance ence able ible ment ant ent ism ate iti ous ive ize ion al er ic".split(), ""
+_STEP_4 = (
+    "ement", "ance", "ence", "able", "ible", "ment", "ant", "ent", "ism", "ate", "iti", "ous", "ive", "ize", "ion",
+    "al", "er", "ic",
 )  # fmt: skip
 
 
@@ -37,11 +41,11 @@ def stem(word: str) -> str:
         return _IRREGULAR[word] or word
     if len(word) < 3:
         return word
-    word = re.sub(f"(?<=[{_VOWEL}])y|^y", "Y", word.removeprefix("'"))  # Y: a consonant
-    first = _after(word, 0)
-    second = _after(word, first)
+    word = _CONSONANT_Y.sub("Y", word.removeprefix("'"))
+    first = found.end() if (found := _BEGINNING.match(word)) else len(word)
+    second = found.end() if (found := _REGION.match(word, first)) else len(word)
 
-    word = re.sub("(?:'s'|'s|')$", "", word)
+    word = _POSSESSIVE.sub("", word)
     word = _step_1a(word)
     if word in _INVARIANT:
         return word
@@ -50,18 +54,13 @@ def stem(word: str) -> str:
         word = word[:-1] + "i"
     word = _replace(word, _STEP_2, first, first)
     word = _replace(word, _STEP_3, first, second)
-    word = _replace(word, _STEP_4, second, second)
-    if word.endswith("e") and (len(word) > second or len(word) > first and not _SHORT.match(word[:-1])):
-        word = word[:-1]
-    elif word.endswith("ll") and len(word) > second:
+    word = _replace(word, dict.fromkeys(_STEP_4, ""), second, second)
+    long = len(word) > second
+    if (word.endswith("ll") and long) or (
+        word.endswith("e") and (long or (len(word) > first and not _SHORT.match(word[:-1])))
+    ):
         word = word[:-1]
     return word.replace("Y", "y")
-
-
-def _after(word: str, start: int) -> int:
-    """Where the region after the first consonant that follows a vowel begins, looking from ``start`` on."""
-    found = _REGION.match(word, start) if not start else re.compile(f".*?[{_VOWEL}][^{_VOWEL}]").match(word, start)
-    return found.end() if found else len(word)
 
 
 def _step_1a(word: str) -> str:
@@ -97,7 +96,7 @@ def _replace(word: str, endings: dict[str, str], region: int, deeper: int) -> st
         if word.endswith(ending):
             rest = word[: -len(ending)]
             before = {"li": "cdeghkmnrt", "ogi": "l", "ion": "st"}.get(ending)
-            if len(rest) < (deeper if ending == "ative" else region) or before and not rest.endswith(tuple(before)):
+            if len(rest) < (deeper if ending == "ative" else region) or (before and not rest.endswith(tuple(before))):
                 return word
             return rest + replacement
     return word

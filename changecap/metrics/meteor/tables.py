@@ -18,7 +18,6 @@ from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +115,7 @@ def load_tables(place: str | Path | None = None) -> Tables:
     folder = cache / f"meteor-{_fingerprint((jar, paraphrases))}"
     try:
         return _load(folder, str(jar))
-    except (OSError, ValueError):  # not there, or damaged
+    except (OSError, ValueError, EOFError):  # not there, or damaged
         pass
     arrays = _compact(jar, paraphrases)
     try:
@@ -209,11 +208,11 @@ def _compact(jar: Path, paraphrases: Path) -> dict[str, NDArray]:
     }
 
 
-def _compact_phrases(file: BinaryIO | gzip.GzipFile) -> dict[str, NDArray]:
+def _compact_phrases(file: gzip.GzipFile) -> dict[str, NDArray]:
     """The trie of all phrases, and each one's paraphrases; entries are three lines: probability, phrase, paraphrase."""
     ids: dict[bytes, int] = {}
     pairs = array("i")
-    lines = io.BufferedReader(file, 1 << 20)  # type: ignore[arg-type]
+    lines = io.BufferedReader(file, 1 << 20)
     for _, phrase, other in zip(lines, lines, lines, strict=True):
         pairs.append(ids.setdefault(phrase, len(ids)))
         pairs.append(ids.setdefault(other, len(ids)))
