@@ -352,9 +352,13 @@ def test_ctrl_c_says_how_to_go_on(saved, folders, tmp_path, capsys, monkeypatch,
 
     call = ["caption", f"checkpoint={saved}", f"a={a}", f"b={b}", "batch=2"]
     call += [f"out={tmp_path / 'c.csv'}", "format=csv"] if kept else []
-    with monkeypatch.context() as patch:
-        patch.setattr(Captioner, "caption", interrupted)
-        assert main(call) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Captioner, "caption", interrupted)
+            assert main(call) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     *bar, said = capsys.readouterr().err.splitlines()
     assert said.startswith("changecap: stopped after 2 of 5 pairs; ")
     assert "Traceback" not in "".join(bar)
