@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from changecap.errors import DataError
@@ -39,8 +41,6 @@ def tool(tmp_path, monkeypatch):
 
 @pytest.fixture
 def works(tool):
-    import sys
-
     return tool(ANSWER, sys.executable)
 
 
