@@ -46,6 +46,7 @@ def ours(name: str) -> Callable[[References, Hypotheses], object]:
         from changecap.metrics import meteor, nltk_meteor
 
         if name == "METEOR of nltk":
+            nltk_meteor.scores([["a"]], ["a"])  # WordNet is read before
             return nltk_meteor.scores
         tables = meteor.load_tables() if name == "METEOR" else None
         return lambda references, hypotheses: meteor.statistics(references, hypotheses, tables)
@@ -88,7 +89,7 @@ def one(side: str, name: str, times: int) -> None:
     references, hypotheses = corpus(times)
     score = {"ours": ours, "theirs": theirs}[side](name)
     best = float("inf")
-    for _ in range(ROUNDS.get(times, 1)):
+    for _ in range(1 if name == "METEOR of nltk" else ROUNDS.get(times, 1)):  # it remembers what it has scored
         start = seconds()
         score(references, hypotheses)
         best = min(best, seconds() - start)
