@@ -32,11 +32,16 @@ def figures(row: dict) -> dict[str, float]:
     return {"flag": row["flag"]["accuracy"], **{k: facts[k] for k in FACTS}, "CIDEr change": row["change"]["CIDEr"]}
 
 
+def card(name: str, seed: int) -> Path:
+    """Where the score card of run ``name`` lies once it is done."""
+    return Path(f"runs/benchmark/{name}-{seed}/test/card.json")
+
+
 def run(name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int) -> tuple[dict, float]:
     """Train and evaluate one captioner; its score card and the processor seconds that training took."""
-    out = Path(f"runs/benchmark/{name}-{seed}")
-    card = out / "test" / "card.json"
-    if not card.exists():
+    found = card(name, seed)
+    out = found.parent.parent
+    if not found.exists():
         changecap = [sys.executable, "-m", "changecap"]
         one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
         train = [*changecap, "train", "experiment=demo", f"seed={seed}", f"out={out}", *settings]
@@ -47,7 +52,7 @@ def run(name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int
         took = usage.ru_utime + usage.ru_stime
         subprocess.run([*changecap, "evaluate", f"checkpoint={out}", *evaluation], check=True, env=one_thread)
         (out / "seconds.json").write_text(json.dumps(took))
-    return json.loads(card.read_text()), json.loads((out / "seconds.json").read_text())
+    return json.loads(found.read_text()), json.loads((out / "seconds.json").read_text())
 
 
 def run_all(
@@ -66,8 +71,8 @@ def main() -> None:
     asked = sys.argv[1:] or list(SETTINGS)
     for inputs, done in run_all({inputs: SETTINGS[inputs] for inputs in asked}).items():
         rows: dict[str, dict[str, float]] = {}
-        for seed, (card, took) in zip(SEEDS, done, strict=True):
-            model, *baselines = card["rows"]
+        for seed, (scored, took) in zip(SEEDS, done, strict=True):
+            model, *baselines = scored["rows"]
             rows[f"seed {seed} ({took:.0f} s to train)"] = figures(model)
         names = list(next(iter(rows.values())))
         mean = {name: sum(row[name] for row in rows.values()) / len(SEEDS) for name in names}
