@@ -90,11 +90,6 @@ def with_turned(vocabulary: Vocabulary, captions: Sequence[str], min_count: int)
     return Vocabulary([*vocabulary.words, *new])
 
 
-def turns_images(chain: Chain) -> bool:
-    """Whether ``chain`` mirrors, transposes or turns."""
-    return any(name in ("flip", "transpose", "rotate90", "second_cc") for name in chain.names)
-
-
 def _where(kept: torch.Tensor, augmented: Pair, original: Pair) -> Pair:
     if bool(kept.all()):
         return augmented

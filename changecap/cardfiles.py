@@ -9,9 +9,8 @@ from .baselines import Baseline, blind
 from .card import card
 from .errors import DataError
 from .gallery import Sample, choose
-from .jsonfile import read_json
 from .metrics import truth
-from .metrics.sentences import all_references, pair, some, unique_ids
+from .metrics.sentences import all_references, pair, read_sentences, some, unique_ids
 
 
 def card_of_files(
@@ -35,17 +34,17 @@ def card_of_files(
     Raises:
         DataError: A file is missing or has another structure, or nobody says whether a pair changed.
     """
-    pairs = pair(_read(references), _read(hypotheses))
+    pairs = pair(read_sentences(references), read_sentences(hypotheses))
     flags = truth({i: sentences for i, sentences in pairs.references.items() if sentences})
     if changed is not None:
-        flags |= unique_ids(_read(changed), "flags")
+        flags |= unique_ids(read_sentences(changed), "flags")
     if unknown := [i for i in pairs.references if i not in flags]:
         raise DataError(
             f"a score card needs to know which pairs changed, and for {len(unknown)} there are neither references nor "
             f"a flag: {some(unknown)}; complete {references}, or give changed=FILE"
         )
     flags = {i: flags[i] for i in pairs.references}
-    known = None if training is None else all_references(_read(training))
+    known = None if training is None else all_references(read_sentences(training))
     described = None if known is None else [known[i] for i, change in truth(known).items() if change]
     made = card(
         pairs.references,
@@ -67,7 +66,3 @@ def _sample(
     i: str, references: Mapping[str, list[str]], hypotheses: Mapping[str, str], known: Mapping[str, Any]
 ) -> Sample:
     return Sample(i, None, hypotheses[i], None, tuple(references[i]), known["changed"], known["CIDEr"], None)
-
-
-def _read(path: Path) -> Any:
-    return read_json(path, f"no file {path}; give the path of a JSON file with the sentences of each pair")

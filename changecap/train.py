@@ -30,7 +30,7 @@ import zoo
 from preprocess import Pair
 
 from . import checkpoint, data, settings, weights
-from .augment import Augmentation, chains, turns_images, with_turned
+from .augment import Augmentation, chains, with_turned
 from .captioner import Captioner
 from .data.dataset import PairDataset
 from .errors import CheckpointError, ConfigError
@@ -329,7 +329,7 @@ def _vocabulary(config: Mapping[str, Any], sets: Mapping[str, PairDataset]) -> V
         examples += [*sets["val"].examples, *_dataset(config, "test").examples]
     captions = [c for e in examples for c in e.captions]
     vocabulary = Vocabulary.build(captions, config["min_count"])
-    if not turns_images(chains(config.get("preprocess"))[1]):
+    if not chains(config.get("preprocess"))[1].turns:
         return vocabulary
     return with_turned(vocabulary, captions, config["min_count"])
 

@@ -208,6 +208,12 @@ def test_training_captions_add_the_template_and_what_was_repeated(files):
     assert "1.000" in print_card(card)
 
 
+def test_an_id_that_stands_twice_in_a_file_of_the_card_is_refused(files):
+    files["training"].write_text('{"t": ["a house"], "t": ["a road"]}')
+    with pytest.raises(DataError, match=r"training\.json: the id 't' stands there twice"):
+        card_of_files(**files)
+
+
 def test_a_pair_that_nobody_says_anything_of_is_named(files, tmp_path):
     files["references"].write_text(json.dumps(REFERENCES | {"z": []}))
     with pytest.raises(DataError, match="for 1 there are neither references nor a flag: 'z'"):

@@ -221,3 +221,8 @@ def test_images_beyond_their_range_are_refused():
     image = torch.full((1, 3, 4, 4), 1.5)
     with pytest.raises(ValueError, match=r"1\.5"):
         build([{"gamma": {"p": 1.0}}])(Pair(image, image), dice())
+
+
+@pytest.mark.parametrize(("steps", "turns"), [(["gamma", "flip"], True), (["second_cc"], True), (["gamma"], False)])
+def test_a_chain_says_whether_captions_have_to_follow_it(steps, turns):
+    assert build(steps).turns is turns

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..flag import says_no_change
-from ..jsonfile import read_json
 from ..vocabulary import read_words
 from . import cider, ngrams
 from .described import described
-from .sentences import Pairs, all_references, in_ids, pair, some, unique_ids
+from .sentences import Pairs, all_references, in_ids, pair, read_sentences, some, unique_ids
 from .statistics import METRICS, NAMES, OTHERS, Statistics, measure, with_means
 
 __all__ = ["METRICS", "NAMES", "Statistics", "measure", "score", "score_files", "to_json", "truth", "write_whole"]
@@ -126,15 +125,15 @@ def score_files(
     Raises:
         DataError: A file is missing, is not UTF-8 or JSON or has another structure.
     """
-    flags = None if changed is None else _read(Path(changed))
+    flags = None if changed is None else read_sentences(Path(changed))
     if flags is not None and not isinstance(flags, dict):
         raise DataError(f"changed must be true or false for each id, got {type(flags).__name__} in {changed}")
     for i, value in (flags or {}).items():
         if not isinstance(value, bool):
             raise DataError(f"changed must be true or false for each id, got {value!r} for {i!r} in {changed}")
     words = None if vocabulary is None else read_words(Path(vocabulary))
-    corpus = None if documents is None else _read(Path(documents))
-    theirs, ours = (_read(Path(path)) for path in (references, hypotheses))
+    corpus = None if documents is None else read_sentences(Path(documents))
+    theirs, ours = (read_sentences(Path(path)) for path in (references, hypotheses))
     try:
         scores = score(theirs, ours, flags, documents=corpus, vocabulary=words)
     except DataError as error:
@@ -186,17 +185,3 @@ def _subsets(pairs: Pairs, changed: Mapping[str, bool] | None) -> dict[str, NDAr
 
 def _row(values: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: float(values[name]) if name in values else None for name in METRICS}
-
-
-def _read(path: Path) -> Any:
-    absent = f"no file {path}; give the path of a JSON file with the sentences of each pair"
-    return read_json(path, absent, "give a JSON object with one entry for each pair", hook=_unique)
-
-
-def _unique(items: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse an id that stands twice in a JSON object, where Python would silently keep the last."""
-    value = dict(items)
-    if len(value) < len(items):
-        keys = [key for key, _ in items]
-        raise DataError(f"the id {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
-    return value

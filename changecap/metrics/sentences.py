@@ -7,9 +7,11 @@ COCO's ``{"images": [{"id"}], "annotations": [{"image_id", "caption"}]}`` and it
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..jsonfile import read_json
 
 _RULES = {
     "missing_hypotheses": "without a hypothesis, scored as an empty sentence",
@@ -52,6 +54,25 @@ class Pairs:
         """The same pairs with every sentence changed."""
         references = {i: [change(sentence) for sentence in several] for i, several in self.references.items()}
         return replace(self, references=references, hypotheses={i: change(s) for i, s in self.hypotheses.items()})
+
+
+def read_sentences(path: Path) -> Any:
+    """What a JSON file of sentences holds, in any of the forms; no id may stand there twice.
+
+    Raises:
+        DataError: The file is missing, is not UTF-8 or JSON, or has an id twice.
+    """
+    absent = f"no file {path}; give the path of a JSON file with the sentences of each pair"
+    return read_json(path, absent, "give a JSON object with one entry for each pair", hook=_once)
+
+
+def _once(items: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse an id that stands twice in a JSON object, where Python would silently keep the last."""
+    value = dict(items)
+    if len(value) < len(items):
+        keys = [key for key, _ in items]
+        raise DataError(f"the id {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
+    return value
 
 
 def pair(references: object, hypotheses: object) -> Pairs:
