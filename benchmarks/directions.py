@@ -1,22 +1,25 @@
 """How many real captions can be rewritten for a mirrored or turned image, and why the others cannot.
 
-usage: python benchmarks/directions.py CAPTIONS.json, a file with ``captions``, a list for each pair
+``python -m benchmarks.directions``: the captions of LEVIR-CC, ``captions/levir_cc.json`` in ``$CHANGECAP_SHARED``.
 """
 
 import json
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
+from benchmarks.metrics import CAPTIONS
+from benchmarks.report import keep
 from changecap.directions import TURNS, refusal, rewrite, then
 
 
 def main() -> None:
     """Print a table: captions rewritten, left out and brought back by each turn, and the reasons."""
-    stored = json.loads(Path(sys.argv[1]).read_text())["captions"]
+    stored = json.loads(CAPTIONS.read_text("utf-8"))["captions"]
     captions = [caption for of_pair in stored.values() for caption in of_pair]
-    print(f"{len(captions)} captions\n{'turn':16}{'other words':>12}{'left out':>10}{'came back':>11}{'CPU s':>8}")
+    lines = [
+        f"{len(captions)} captions",
+        f"{'turn':16}{'other words':>12}{'left out':>10}{'came back':>11}{'CPU s':>8}",
+    ]
     reasons: dict[str, Counter[str]] = {}
     for name, turn in TURNS.items():
         started = time.process_time()
@@ -25,11 +28,11 @@ def main() -> None:
         other = sum(a not in (None, b) for a, b in zip(turned, captions, strict=True))
         back = sum(_cycle(caption, name) == caption for caption in captions)
         reasons[name] = Counter(str(refusal(c, turn)) for c, t in zip(captions, turned, strict=True) if t is None)
-        print(f"{name:16}{other:12}{turned.count(None):10}{back:11}{spent:8.1f}")
+        lines.append(f"{name:16}{other:12}{turned.count(None):10}{back:11}{spent:8.1f}")
     for name in ("flip_vertical", "rotate90"):
-        print(f"\nleft out by {name}:")
-        for reason, count in reasons[name].most_common():
-            print(f"{count:6}  {reason}")
+        lines += ["", f"left out by {name}:"]
+        lines += [f"{count:6}  {reason}" for reason, count in reasons[name].most_common()]
+    keep("\n".join(lines), "directions")
 
 
 def _cycle(caption: str, name: str) -> str | None:
