@@ -31,6 +31,7 @@ def check(config: Mapping[str, Any]) -> None:
         if config[key] not in allowed:
             raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {config[key]!r}")
     least = {"batch": 1, "lr": 0, "clip": 0, "warmup": 0, "patience": 0, "workers": 1, "min_count": 1, "seed": 0}
+    least |= {"processes": 1} if "processes" in config else {}  # absent in runs from before there were several
     numbers = {key: config[key] for key in least} | {"data.size": config["data"]["size"]}
     for key, value in numbers.items():
         if not (isinstance(value, int | float) and value >= least.get(key, 1)):

@@ -2,7 +2,8 @@
 
 A batch is of pairs, and each pair brings all its captions: the backbone and the change encoder run once per pair, the
 decoder once per caption. The learning rate warms up and then falls along a cosine, counted in steps. A run is
-repeatable by its seed; an interrupted one resumes to the same weights as one that was not.
+repeatable by its seed; an interrupted one resumes to the same weights as one that was not. Several processes can share
+each batch; batch norm then sees the statistics of a share, as it does on several GPUs.
 """
 
 import json
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import preprocess
@@ -36,6 +37,7 @@ from .data.dataset import PairDataset
 from .errors import CheckpointError, ConfigError
 from .jsonfile import read_lines
 from .metrics import measure, to_json, write_whole
+from .team import Team, assembled
 from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -74,20 +76,33 @@ def train(config: Mapping[str, Any], progress: bool = True) -> Path:
         weights.verify(source, settings.backbone_name(config), config["backbone"].get("options"))
 
     data.ensure(config["data"], progress)
-
-    torch.manual_seed(config["seed"])
     device = settings.device_of(config["device"])
+    shared = (dict(config), out, source, device)
+    with assembled(config.get("processes", 1), device, _train, *shared) as team:
+        _train(team, *shared, progress)
+    return out
+
+
+def _train(
+    team: Team, config: Mapping[str, Any], out: Path, source: Path | None, device: torch.device, progress: bool = False
+) -> None:
+    """What each process of a run does."""
+    torch.manual_seed(config["seed"])
+    resume = config.get("resume")
     sets = {split: _dataset(config, split) for split in ("train", "val")}
     vocabulary = _vocabulary(config, sets)
     model = _model(config, len(vocabulary), source).to(device)
-    if source is None and not resume:
+    if source is None and not resume and team.first:
         log.info("backbone %s: random initialisation", settings.backbone_name(config))
-    run = _Run(config, out, model, vocabulary, sets, device, progress)
+    run = _Run(config, out, model, vocabulary, sets, device, team, progress)
     if resume:
         run.restore(out / "last")
+    if not team.first:
+        with suppress(KeyboardInterrupt):  # the first process is to stop, and says so
+            run.loop(lambda: False)
+        return
     with run.history(), _until_signalled() as stop:
         run.loop(stop)
-    return out
 
 
 class _Run:
@@ -101,14 +116,16 @@ class _Run:
         vocabulary: Vocabulary,
         sets: Mapping[str, PairDataset],
         device: torch.device,
+        team: Team,
         progress: bool,
     ) -> None:
         self.config, self.out, self.model, self.vocabulary = config, out, model, vocabulary
         self.train_set, self.val_set = sets["train"], sets["val"]
-        self.device, self.progress = device, progress
+        self.device, self.team, self.progress = device, team, progress
         for dataset in sets.values():
             if config["data"].get("pack"):  # absent in runs from before there were packs
-                dataset.pack(Path(config["data"]["root"]), config["workers"], progress)
+                with team.first_alone():
+                    dataset.pack(Path(config["data"]["root"]), config["workers"], progress)
             if config["preload"]:
                 dataset.preload(config["workers"], progress)
         said = [e.captions for e in self.train_set.examples]
@@ -118,6 +135,8 @@ class _Run:
         self.optimiser = _optimiser(model, config)
         self.step, self.validated, self.best, self.misses = 0, 0, -math.inf, 0
         self.bf16 = config["precision"] == "bf16" or (config["precision"] == "auto" and device.type == "cuda")
+        if not team.first:  # which drops out other units than the first one does
+            torch.manual_seed(config["seed"] * 1_000_003 + team.rank)
 
     def loop(self, stop: Stop) -> None:
         """Train until the last step, until validation stops improving, or until ``stop()``."""
@@ -149,7 +168,7 @@ class _Run:
                 learning_rate = self.optimiser.param_groups[0]["lr"]
                 row = {"step": self.step, "loss": loss, "lr": learning_rate, "captions_per_s": rate}
                 self._log(row | ({"captions_left_out": left_out} if left_out else {}))
-                if stop():
+                if self.team.sum(torch.tensor([float(stop())], device=self.device)).item():
                     self.save("last", training=True)
                     raise KeyboardInterrupt(f"stopped at step {self.step}; go on with resume={self.out}")
 
@@ -172,7 +191,10 @@ class _Run:
                 self.board.close()
 
     def save(self, name: str, training: bool = False) -> None:
-        """Write checkpoint ``name`` of the run."""
+        """Write checkpoint ``name`` of the run; all processes are asked for their training state, one writes."""
+        state = self.state() if training else None
+        if not self.team.first:
+            return
         content = {
             "model": settings.model_arguments(self.config),
             "inputs": self.model.inputs,
@@ -184,7 +206,6 @@ class _Run:
             "validation": {self.config["score"]: self.best if math.isfinite(self.best) else None},
             "versions": versions(),
         }
-        state = self.state() if training else None
         checkpoint.save(self.out / name, self.model, self.vocabulary, content, training=state)
 
     def state(self) -> dict[str, Any]:
@@ -197,8 +218,8 @@ class _Run:
             "best": self.best,
             "misses": self.misses,
             "optimiser": self.optimiser.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": cuda,
+            "rng": torch.stack(self.team.gather(torch.get_rng_state())),
+            "cuda_rng": None if cuda is None else torch.stack(self.team.gather(cuda)),
         }
 
     def restore(self, folder: Path) -> None:
@@ -215,9 +236,10 @@ class _Run:
         self.step, self.validated = state["step"], state["validated"]
         self.best, self.misses = state["best"], state["misses"]
         self.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["rng"])
+        # cloned: torch reads a generator's state from the start of its storage
+        torch.set_rng_state(state["rng"].view(self.team.size, -1)[self.team.rank].clone())
         if state["cuda_rng"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_rng"])
+            torch.cuda.set_rng_state(state["cuda_rng"].view(self.team.size, -1)[self.team.rank].clone())
 
     def _pairs(self, step: int) -> list[int]:
         """Which pairs step ``step`` sees; a function of seed and step alone, so that a resumed run sees the same."""
@@ -229,11 +251,30 @@ class _Run:
     def _step(self, pairs: Sequence[int]) -> tuple[float, int, int]:
         """One step of the optimiser; returns the loss, the number of captions, and how many were left out."""
         self.model.train()
-        batch = self.train_set.batch(pairs).to(self.device).float()
-        batch, captions, left_out = self.augment(batch, pairs, self.step)
         rate = self.config["lr"] * schedule(self.step, self.config["warmup"], self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        own = self.team.share(pairs)
+        loss, *counts = self._loss(own) if own else (torch.zeros((), device=self.device), 0, 0, 0)
+        words, captions, left_out = self.team.sum(torch.tensor(counts, device=self.device)).tolist()
+        loss = loss / words
+        if own:
+            loss.backward()
+        total = self._together(loss.detach())
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
+        if not (math.isfinite(total) and norm.isfinite()):  # before it reaches the weights
+            raise ConfigError(
+                f"the loss is {total:g} and its gradient {norm:g} at step {self.step + 1}; "
+                f"lower lr (now {self.config['lr']}) or raise warmup (now {self.config['warmup']})"
+            )
+        self.optimiser.step()
+        return total, captions, left_out
+
+    def _loss(self, pairs: Sequence[int]) -> tuple[Tensor, int, int, int]:
+        """Cross-entropy of all words of ``pairs``; how many these are, of how many captions, and how many left out."""
+        batch = self.train_set.batch(pairs).to(self.device).float()
+        batch, captions, left_out = self.augment(batch, pairs, self.step * self.team.size + self.team.rank)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             memory = self.model.encode(*_inputs(batch, self.model.inputs))
             losses = [
@@ -246,17 +287,25 @@ class _Run:
                 )
                 for rows, words in self._sentences(captions)
             ]
-            loss = torch.stack(losses).sum() / sum(len(c) - 1 for of_pair in captions for c in of_pair)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
-        if not (loss.isfinite() and norm.isfinite()):  # before it reaches the weights
-            raise ConfigError(
-                f"the loss is {loss:g} and its gradient {norm:g} at step {self.step + 1}; "
-                f"lower lr (now {self.config['lr']}) or raise warmup (now {self.config['warmup']})"
-            )
-        self.optimiser.step()
-        return loss.item(), sum(map(len, captions)), left_out
+        words = sum(len(c) - 1 for of_pair in captions for c in of_pair)
+        return torch.stack(losses).sum(), words, sum(map(len, captions)), left_out
+
+    def _together(self, loss: Tensor) -> float:
+        """Add up ``loss`` and, in place, the gradients of all processes; running statistics become their mean."""
+        if self.team.size > 1:
+            parameters = [p for p in self.model.parameters() if p.requires_grad]
+            reached = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+            norms = [m for m in self.model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+            means = [s for m in norms for s in (m.running_mean, m.running_var) if s is not None]
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            parts = [loss, reached, *gradients, *means]
+            summed = self.team.sum(torch.cat([part.flatten().float() for part in parts]))
+            loss, reached, *rest = summed.split([part.numel() for part in parts])
+            for parameter, found, gradient in zip(parameters, reached, rest, strict=False):
+                parameter.grad = gradient.view_as(parameter).to(parameter) if found else None
+            for mean, total in zip(means, rest[len(parameters) :], strict=True):
+                mean.copy_(total.view_as(mean) / self.team.size)
+        return loss.item()
 
     def _sentences(self, captions: Sequence[Sequence[Sequence[int]]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of the batch and their captions ``(B'·K, T)``, in four groups by length, to pad less."""
@@ -270,11 +319,12 @@ class _Run:
         """Caption the validation pairs, keep the best checkpoint, count how long nothing improved."""
         examples = self.val_set.examples
         captioner = Captioner(self.model.eval(), self.vocabulary, {"size": self.config["data"]["size"]})
-        said = {}
-        for first in range(0, len(examples), 4 * self.config["batch"]):
-            rows = range(first, min(first + 4 * self.config["batch"], len(examples)))
+        own, size = self.team.share(range(len(examples))), 4 * self.config["batch"]
+        told = {}
+        for rows in (own[first : first + size] for first in range(0, len(own), size)):
             for i, caption in zip(rows, captioner.caption(self.val_set.batch(rows)), strict=True):
-                said[examples[i].id] = caption.text
+                told[examples[i].id] = caption.text
+        said = {key: text for part in self.team.gather(told) for key, text in part.items()}
         totals = measure({e.id: e.captions for e in examples}, said, others=()).totals()
         corpus = {metric: float(value) for metric, value in totals.items()}
         name = self.config["score"]
@@ -290,6 +340,8 @@ class _Run:
         self.save("last", training=True)
 
     def _log(self, row: Mapping[str, Any]) -> None:
+        if not self.team.first:
+            return
         try:
             with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
