@@ -6,10 +6,8 @@ repeatable by its seed; an interrupted one resumes to the same weights as one th
 each batch; batch norm then sees the statistics of a share, as it does on several GPUs.
 """
 
-import json
 import logging
 import math
-import platform
 import signal
 import sys
 import threading
@@ -17,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +31,13 @@ from . import checkpoint, data, settings, weights
 from .augment import Augmentation, chains, with_turned
 from .captioner import Captioner
 from .data.dataset import PairDataset
-from .errors import CheckpointError, ConfigError
-from .jsonfile import read_lines
-from .metrics import measure, to_json, write_whole
+from .errors import ConfigError
+from .history import Log, history, versions
+from .metrics import measure
 from .team import Team, assembled
 from .vocabulary import Vocabulary
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Stop = Callable[[], bool]
 
@@ -93,16 +90,16 @@ def _train(
     vocabulary = _vocabulary(config, sets)
     model = _model(config, len(vocabulary), source).to(device)
     if source is None and not resume and team.first:
-        log.info("backbone %s: random initialisation", settings.backbone_name(config))
+        logger.info("backbone %s: random initialisation", settings.backbone_name(config))
     run = _Run(config, out, model, vocabulary, sets, device, team, progress)
     if resume:
         run.restore(out / "last")
     if not team.first:
         with suppress(KeyboardInterrupt):  # the first process is to stop, and says so
-            run.loop(lambda: False)
+            run.loop(stop=lambda: False, log=lambda row: None)
         return
-    with run.history(), _until_signalled() as stop:
-        run.loop(stop)
+    with history(out, config, run.step, run.validated) as log, _until_signalled() as stop:
+        run.loop(stop, log)
 
 
 class _Run:
@@ -138,8 +135,8 @@ class _Run:
         if not team.first:  # which drops out other units than the first one does
             torch.manual_seed(config["seed"] * 1_000_003 + team.rank)
 
-    def loop(self, stop: Stop) -> None:
-        """Train until the last step, until validation stops improving, or until ``stop()``."""
+    def loop(self, stop: Stop, log: Log) -> None:
+        """Train until the last step, until validation stops improving, or until ``stop()``; rows go to ``log``."""
         every = self.config["validate_every"] or self.batches
         seen, started, mean_loss = 0, time.perf_counter(), None
         with tqdm(
@@ -154,7 +151,7 @@ class _Run:
                 due = self.step % every == 0 or self.step == self.steps
                 if due and self.validated < self.step:  # so too after a stop between the step and its validation
                     paused = time.perf_counter()
-                    self._validate()
+                    self._validate(log)
                     started += time.perf_counter() - paused
                 if self.step >= self.steps or self.misses > self.config["patience"]:
                     return
@@ -167,28 +164,10 @@ class _Run:
                 bar.update()
                 learning_rate = self.optimiser.param_groups[0]["lr"]
                 row = {"step": self.step, "loss": loss, "lr": learning_rate, "captions_per_s": rate}
-                self._log(row | ({"captions_left_out": left_out} if left_out else {}))
+                log(row | ({"captions_left_out": left_out} if left_out else {}))
                 if self.team.sum(torch.tensor([float(stop())], device=self.device)).item():
                     self.save("last", training=True)
                     raise KeyboardInterrupt(f"stopped at step {self.step}; go on with resume={self.out}")
-
-    @contextmanager
-    def history(self) -> Iterator[None]:
-        """Keep the run's history: its configuration, and the rows up to the step at hand."""
-        path = self.out / "metrics.jsonl"
-        try:
-            if self.step == 0:
-                write_whole(self.out / "config.json", to_json(dict(self.config)))
-                write_whole(self.out / "versions.json", to_json(versions()))
-            write_whole(path, "".join(_history(path, self.step, self.validated)))
-        except OSError as error:
-            raise CheckpointError(f"the run cannot be written to {self.out}: {error}") from error
-        self.board = _board(self.out, self.step)
-        try:
-            yield
-        finally:
-            if self.board is not None:
-                self.board.close()
 
     def save(self, name: str, training: bool = False) -> None:
         """Write checkpoint ``name`` of the run; all processes are asked for their training state, one writes."""
@@ -315,7 +294,7 @@ class _Run:
             rows = order[first : first + size]
             yield torch.tensor(rows, device=self.device), _pad([captions[b] for b in rows]).to(self.device)
 
-    def _validate(self) -> None:
+    def _validate(self, log: Log) -> None:
         """Caption the validation pairs, keep the best checkpoint, count how long nothing improved."""
         examples = self.val_set.examples
         captioner = Captioner(self.model.eval(), self.vocabulary, {"size": self.config["data"]["size"]})
@@ -329,7 +308,7 @@ class _Run:
         corpus = {metric: float(value) for metric, value in totals.items()}
         name = self.config["score"]
         self.validated = self.step
-        self._log({"step": self.step, "validation": corpus})
+        log({"step": self.step, "validation": corpus})
         if self.progress:
             tqdm.write(f"step {self.step}: validation {name} {corpus[name]:.3f}", file=sys.stderr)
         if corpus[name] > self.best:
@@ -339,34 +318,12 @@ class _Run:
             self.misses += 1
         self.save("last", training=True)
 
-    def _log(self, row: Mapping[str, Any]) -> None:
-        if not self.team.first:
-            return
-        try:
-            with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise CheckpointError(
-                f"the history of {self.out} cannot be written: {error}; go on with resume={self.out} once it can"
-            ) from error
-        if self.board is not None:
-            for name, value in {**row, **row.get("validation", {})}.items():
-                if isinstance(value, int | float) and name != "step":
-                    self.board.add_scalar(name, value, row["step"])
-
 
 def schedule(step: int, warmup: int, steps: int) -> float:
     """Share of the full learning rate at ``step``: linear warm-up, then half a cosine down to 0 at ``steps``."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers of a run depend on."""
-    names = ("changecap", "torchvision", "timm", "numpy", "safetensors")
-    here = {"python": platform.python_version(), "machine": platform.platform(), "torch": torch.__version__}
-    return here | {name: metadata.version(name) for name in names}
 
 
 def _dataset(config: Mapping[str, Any], split: str) -> PairDataset:
@@ -437,24 +394,6 @@ def _inputs(pair: Pair, inputs: str) -> tuple[Tensor, ...]:
     if pair.sem_a is None or pair.sem_b is None:
         raise ConfigError(f"inputs={inputs} needs maps, and the data set has none; use inputs=rgb")
     return pair.a, pair.b, pair.sem_a, pair.sem_b
-
-
-def _board(out: Path, step: int) -> Any:
-    """A TensorBoard writer where TensorBoard is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(out / "tensorboard", purge_step=step + 1)
-
-
-def _history(path: Path, step: int, validated: int) -> Iterator[str]:
-    """Lines of the metrics in ``path`` up to the step that was saved; a run that was killed has written more."""
-    if not path.exists():
-        return
-    for row in read_lines(path):
-        if row["step"] <= (validated if "validation" in row else step):
-            yield json.dumps(row) + "\n"
 
 
 @contextmanager

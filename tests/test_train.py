@@ -422,7 +422,7 @@ class Board:
 @pytest.mark.parametrize("cut", [False, True])
 def test_the_board_gets_every_number_and_is_closed_whatever_happens(configured, monkeypatch, cut):
     board = Board()
-    monkeypatch.setattr(training, "_board", lambda out, step: board)
+    monkeypatch.setattr("changecap.history._board", lambda out, step: board)
     if cut:
         at_step(monkeypatch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(KeyboardInterrupt):
