@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 
-_VERSION = 1  # of the compact form
+_VERSION = 3  # of the compact form
 _JAR, _PARAPHRASES = "meteor-1.5.jar", "paraphrase-en.gz"
 _SYNSETS, _INFLECTIONS = "synonym/english.synsets", "synonym/english.exceptions"
 _ARRAYS = ("words", "synset_starts", "synsets", "forms", "bases", "phrase_words", "levels", "nodes", "starts", "others")
@@ -47,7 +47,7 @@ class Tables:
     levels: NDArray[np.int64]  # (L + 1,) where the nodes of each length begin; those of one word are the words
     nodes: NDArray[np.int64]  # sorted within a level: node of all but the last word * number of words + last word
     starts: NDArray[np.int64]  # (nodes + 1,) where the paraphrases of each node begin
-    others: NDArray[np.int32]  # twice the node of each paraphrase with a higher node, 1 more if it is listed twice
+    others: NDArray[np.int32]  # their nodes, as they are listed
 
     def meanings(self, word: str) -> set[int]:
         """The synonym sets of a word: its own, and those of the words that it may be an inflected form of."""
@@ -89,15 +89,15 @@ class Tables:
             hit[hit] = level[place[hit]] == key[hit]
             at, node = at[hit], place[hit] + low
 
-    def paraphrases(self, nodes: NDArray[np.int64]) -> Iterator[tuple[int, int, bool]]:
-        """All (node, node, whether listed twice) of two paraphrases among ``nodes``, sorted ones; each pair once."""
+    def paraphrases(self, nodes: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+        """All (node, one listed as its paraphrase, which place on its list) among sorted ``nodes``."""
         for node in nodes.tolist():
             others = self.others[self.starts[node] : self.starts[node + 1]]
             if len(others):
-                place = np.searchsorted(nodes, others >> 1)
+                place = np.searchsorted(nodes, others)
                 place[place == len(nodes)] = 0
-                for other in others[nodes[place] == others >> 1].tolist():
-                    yield node, other >> 1, bool(other & 1)
+                for listed in np.flatnonzero(nodes[place] == others).tolist():
+                    yield node, int(others[listed]), listed
 
 
 def load_tables(place: str | Path | None = None) -> Tables:
@@ -236,11 +236,10 @@ def _compact_phrases(file: gzip.GzipFile) -> dict[str, NDArray]:
         levels.append(levels[-1] + len(level))
 
     ends = node[np.array(pairs).reshape(-1, 2)]
-    ends.sort(1)
-    ends = ends[ends[:, 0] < ends[:, 1]]  # a phrase that is its own paraphrase is an exact match
-    key, times = np.unique(ends[:, 0] * levels[-1] + ends[:, 1], return_counts=True)
-    starts = np.searchsorted(key, np.arange(levels[-1] + 1) * levels[-1])
-    others = (key % levels[-1] * 2 + (times > 1)).astype(np.int32)
+    ends = ends[ends[:, 0] != ends[:, 1]]  # a phrase that is its own paraphrase is an exact match
+    ends = ends[np.argsort(ends[:, 0], kind="stable")]
+    starts = np.searchsorted(ends[:, 0], np.arange(levels[-1] + 1))
+    others = ends[:, 1].astype(np.int32)
     return {
         "phrase_words": _blob(words),
         "levels": np.array(levels),
