@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .draws import Parameters
 from .pair import Pair
-from .steps import STEPS, Parameters, Step
+from .step import Step
+from .steps import STEPS
 
 FORMAT = 1  # of what Chain.config returns
 
