@@ -37,14 +37,16 @@ def card(name: str, seed: int) -> Path:
     return Path(f"runs/benchmark/{name}-{seed}/test/card.json")
 
 
-def run(name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int) -> tuple[dict, float]:
+def run(
+    name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int, experiment: str = "demo"
+) -> tuple[dict, float]:
     """Train and evaluate one captioner; its score card and the processor seconds that training took."""
     found = card(name, seed)
     out = found.parent.parent
     if not found.exists():
         changecap = [sys.executable, "-m", "changecap"]
         one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-        train = [*changecap, "train", "experiment=demo", f"seed={seed}", f"out={out}", *settings]
+        train = [*changecap, "train", f"experiment={experiment}", f"seed={seed}", f"out={out}", *settings]
         # of this process alone, whatever else the machine does meanwhile
         _, status, usage = os.wait4(subprocess.Popen(train, env=one_thread).pid, 0)
         if status:
@@ -56,12 +58,15 @@ def run(name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int
 
 
 def run_all(
-    asked: Mapping[str, Sequence[str]], evaluation: Sequence[str] = (), seeds: Sequence[int] = SEEDS
+    asked: Mapping[str, Sequence[str]],
+    evaluation: Sequence[str] = (),
+    seeds: Sequence[int] = SEEDS,
+    experiment: str = "demo",
 ) -> dict[str, list[tuple[dict, float]]]:
     """The cards and seconds of each of ``asked``, name -> settings, over ``seeds``; a run and a thread per core."""
     ensure(OmegaConf.load("configs/data/synth.yaml"))  # before the runs would all write it
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = {(n, seed): pool.submit(run, n, asked[n], evaluation, seed) for seed in seeds for n in asked}
+        runs = {(n, seed): pool.submit(run, n, asked[n], evaluation, seed, experiment) for seed in seeds for n in asked}
         return {name: [runs[name, seed].result() for seed in seeds] for name in asked}
 
 
