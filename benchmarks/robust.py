@@ -25,7 +25,7 @@ from changecap.data.synthetic import render_pair
 from changecap.flag import says_no_change
 from changecap.metrics import score, write_whole
 from preprocess import Pair, corrupt
-from preprocess.corrupt import GROUPS, SEVERITIES
+from preprocess.corrupt import CORRUPTIONS, GROUPS, SEVERITIES
 
 ROOT = Path("data/synth")
 SIZE, BATCH = 256, 50
@@ -66,8 +66,10 @@ def speak(runs: Sequence[Path], examples: Sequence[Example], cells: Sequence[Cel
 
 
 def said(run: Path, cell: Cell, pairs: int) -> Path:
-    """The file of what the captioner of ``run`` says in a cell."""
-    return run / "robust" / f"{cell[0]}-{cell[1]}-{pairs}.json"
+    """The file of what the captioner of ``run`` says in a cell; at another level it is another file."""
+    name, severity = cell
+    level = "" if cell == CLEAN else f"-{CORRUPTIONS[name].levels[severity - 1]:g}"
+    return run / "robust" / f"{name}{level}-{pairs}.json"
 
 
 def figures(sentences: Mapping[str, str], examples: Sequence[Example], documents: Mapping) -> tuple[float, ...]:
