@@ -15,7 +15,8 @@ class Corrupt(Step):
     """With probability ``p`` one of the dates goes through a corruption, all as likely as their severities.
 
     ``names`` are of corruptions or of their groups, but of none that is held out: how a captioner takes those tells
-    whether it has learnt more than it was shown. The date's map follows a geometry.
+    whether it has learnt more than it was shown. The date's map follows a geometry. JPEG and noise are of the pixels
+    that the image has here, so they are worse on images smaller than those that will be asked about.
     """
 
     draws = 5

@@ -13,7 +13,7 @@ from torch import Tensor
 
 PX = 1 / 256  # lengths are given in pixels of an image of this side
 _OCTAVES = (4, 8, 16, 32)  # nodes along a side of the lattices that clouds are the sum of
-_RELIEF, _VEIL, _FINE = 5, 4, 64  # nodes of other lattices; and where one is looked at between its nodes
+_RELIEF, _VEIL, _FINE = 4, 4, 64  # nodes of other lattices; and where one is looked at between its nodes
 NUMBERS = 1 + sum(n * n for n in _OCTAVES)  # that any of these takes at most
 SEED = 2.0**53  # of these are the numbers that a float64 in [0, 1) is drawn from
 

@@ -5,6 +5,8 @@ import io
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torch.testing import assert_close
 
@@ -287,14 +289,36 @@ def test_the_input_is_left_unchanged(pair, name):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 3)])
-def test_tiny_and_constant_images_stay_finite(name, shape):
-    image = torch.full((1, 3, *shape), 0.5)
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_tiny_and_constant_images_stay_finite(name, shape, value):
+    image = torch.full((1, 3, *shape), value)
     sem = torch.ones(1, *shape, dtype=torch.long)
     there = corrupt(Pair(image, image, sem, sem), name, 5, ["p"], "set")
     assert there.b.isfinite().all()
     assert there.b.min() >= 0
     assert there.b.max() <= 1
     assert torch.equal(there.sem_b, sem)
+
+
+@given(
+    st.sampled_from(sorted(CORRUPTIONS)),
+    st.integers(1, 5),
+    st.tuples(st.integers(1, 3), st.integers(1, 48), st.integers(1, 48)),
+    st.text(max_size=4),
+    st.integers(0, 2**40),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_image_keeps_its_shape_its_range_and_the_classes_of_its_map(name, severity, shape, dataset, seed):
+    count, h, w = shape
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(count, 3, h, w, generator=generator)
+    sem = torch.randint(2, 6, (count, h, w), generator=generator, dtype=torch.uint8)
+    there = corrupt(Pair(image, image, sem, sem), name, severity, NAMES[:count], dataset, seed)
+    assert there.b.shape == image.shape
+    assert there.b.amin() >= 0
+    assert there.b.amax() <= 1
+    assert there.sem_b.dtype == sem.dtype
+    assert all(set(x.unique().tolist()) <= set(y.unique().tolist()) for x, y in zip(there.sem_b, sem, strict=True))
 
 
 def test_channels_last_and_sliced_images_are_degraded_alike(pair, name):
