@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .draws import Parameters
 from .pair import Pair
-from .step import Step
+from .step import Parameters, Step
 from .steps import STEPS
 
 FORMAT = 1  # of what Chain.config returns

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import draws, operators
-from .draws import PX, Parameters
+from . import levels, operators
+from .levels import PX
 from .pair import Pair
+from .step import Parameters
 
 SIDES = ("a", "b", "both")
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -26,7 +27,7 @@ class Corruption(NamedTuple):
     """One way in which images of a place differ.
 
     ``levels`` are the five severities in the words of ``unit``; pixels are those of an image of side 256. ``draw``
-    makes the parameters of B images of uniform numbers ``(B, n)`` and a level, see :mod:`.draws`; ``apply`` takes
+    makes the parameters of B images of uniform numbers ``(B, n)`` and a level, see :mod:`.levels`; ``apply`` takes
     images and these. Maps go through a geometry with their images.
     """
 
@@ -55,45 +56,45 @@ CORRUPTIONS: Mapping[str, Corruption] = {
     "brightness": Corruption(
         (0.065, 0.09, 0.13, 0.18, 0.26),
         "added or taken",
-        lambda u, level: {"shift": level * draws.sign(u)},
+        lambda u, level: {"shift": level * levels.sign(u)},
         operators.brightness,
     ),
     "gamma": Corruption(
         (1.2, 1.3, 1.5, 1.7, 2.3),
         "exponent, or its inverse",
-        lambda u, level: {"exponent": level ** draws.sign(u)},
+        lambda u, level: {"exponent": level ** levels.sign(u)},
         operators.gamma,
     ),
     "color_temperature": Corruption(
         (83, 120, 160, 230, 320),
         "mired too warm or cool",
-        lambda u, level: {"mired": level * draws.sign(u)},
+        lambda u, level: {"mired": level * levels.sign(u)},
         operators.color_temperature,
     ),
-    "haze": Corruption((0.14, 0.2, 0.31, 0.48, 0.8), "optical depth", draws.haze, operators.haze),
+    "haze": Corruption((0.14, 0.2, 0.31, 0.48, 0.8), "optical depth", levels.haze, operators.haze),
     "cast_shadow": Corruption(
-        (0.22, 0.31, 0.44, 0.62, 0.88), "of the sun's light", draws.shadow, operators.cast_shadow
+        (0.22, 0.31, 0.44, 0.62, 0.88), "of the sun's light", levels.shadow, operators.cast_shadow
     ),
     "gaussian_blur": Corruption(
-        (0.73, 1.3, 1.9, 2.6, 3.6), "px sigma", lambda u, level: {"sigma": draws.level(u, level * PX)}, _gaussian_blur
+        (0.73, 1.3, 1.9, 2.6, 3.6), "px sigma", lambda u, level: {"sigma": levels.same(u, level * PX)}, _gaussian_blur
     ),
-    "motion_blur": Corruption((2.9, 5.9, 8.4, 12, 19), "px path", draws.motion, _motion_blur),
+    "motion_blur": Corruption((2.9, 5.9, 8.4, 12, 19), "px path", levels.motion, _motion_blur),
     "resolution": Corruption(
         (1.5, 2.7, 3.6, 4.7, 6.5),
         "px side of a pixel",
-        lambda u, level: {"pixel": draws.level(u, level * PX)},
+        lambda u, level: {"pixel": levels.same(u, level * PX)},
         _resolution,
     ),
     "jpeg": Corruption(
-        (91, 31, 14, 9, 6), "quality", lambda u, level: {"quality": draws.level(u, level)}, operators.jpeg
+        (91, 31, 14, 9, 6), "quality", lambda u, level: {"quality": levels.same(u, level)}, operators.jpeg
     ),
-    "noise": Corruption((0.012, 0.023, 0.033, 0.042, 0.053), "deviation at mid-grey", draws.noise, operators.noise),
-    "translation": Corruption((1, 2, 4, 8, 16), "px shift", draws.translation, operators.warp, is_geometry=True),
+    "noise": Corruption((0.012, 0.023, 0.033, 0.042, 0.053), "deviation at mid-grey", levels.noise, operators.noise),
+    "translation": Corruption((1, 2, 4, 8, 16), "px shift", levels.translation, operators.warp, is_geometry=True),
     "viewpoint": Corruption(
-        (1.6, 3.3, 6.5, 13, 26), "px at the corners", draws.viewpoint, operators.warp, is_geometry=True
+        (1.6, 3.3, 6.5, 13, 26), "px at the corners", levels.viewpoint, operators.warp, is_geometry=True
     ),
-    "parallax": Corruption((1, 2, 4, 8, 16), "px of relief", draws.parallax, operators.parallax, is_geometry=True),
-    "clouds": Corruption((0.028, 0.054, 0.11, 0.2, 0.37), "of the image", draws.clouds, operators.clouds),
+    "parallax": Corruption((1, 2, 4, 8, 16), "px of relief", levels.parallax, operators.parallax, is_geometry=True),
+    "clouds": Corruption((0.028, 0.054, 0.11, 0.2, 0.37), "of the image", levels.clouds, operators.clouds),
 }
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "light": ("brightness", "gamma", "color_temperature", "haze", "cast_shadow"),
@@ -137,7 +138,7 @@ def seeds_of(name: str, pairs: Sequence[str], dataset: str, seed: int = 0) -> li
 def drawn(name: str, level: float, seeds: Sequence[int]) -> Parameters:
     """Parameters of an image for each of ``seeds``, from a generator of its own, at any ``level``."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    u = torch.stack([torch.rand(draws.NUMBERS, generator=g, dtype=torch.float64) for g in generators])
+    u = torch.stack([torch.rand(levels.NUMBERS, generator=g, dtype=torch.float64) for g in generators])
     return CORRUPTIONS[name].draw(u, level)
 
 

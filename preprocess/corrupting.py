@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from .corrupt import CORRUPTIONS, GROUPS, SEVERITIES, degraded, drawn, named
-from .draws import SEED, Parameters
+from .levels import SEED
 from .pair import Pair
-from .step import Step, probability
+from .step import Parameters, Step, probability
 
 
 class Corrupt(Step):

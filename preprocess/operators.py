@@ -9,6 +9,7 @@ import kornia
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate
 
 
 def gamma(x: Tensor, exponent: Tensor) -> Tensor:
@@ -146,8 +147,8 @@ def resolution(x: Tensor, pixel: float) -> Tensor:
     """
     scale = max(1.0, pixel * min(x.shape[-2:]))
     coarse = [max(1, round(n / scale)) for n in x.shape[-2:]]
-    seen = F.interpolate(x, coarse, mode="bilinear", antialias=True, align_corners=False)
-    return F.interpolate(seen, x.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+    seen = interpolate(x, coarse, mode="bilinear", antialias=True, align_corners=False)
+    return interpolate(seen, x.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
 
 
 def jpeg(x: Tensor, quality: Tensor) -> Tensor:
@@ -215,13 +216,13 @@ def parallax(x: Tensor, relief: Tensor, shift: Tensor) -> Tensor:
     where = pixels - height * (min(h, w) * shift).to(image)[:, None, None]
     grid = (2 * where + 1) / image.new_tensor([w, h]) - 1
     mode = "bilinear" if x.is_floating_point() else "nearest"
-    there = F.grid_sample(image, grid, mode=mode, padding_mode="reflection", align_corners=False)
+    there = grid_sample(image, grid, mode=mode, padding_mode="reflection", align_corners=False)
     return there if x.is_floating_point() else there[:, 0].to(x.dtype)
 
 
 def _over(x: Tensor, lattice: Tensor) -> Tensor:
     """A lattice ``(B, n, n)`` from corner to corner of the images ``x``, smoothly, ``(B, 1, H, W)``."""
-    return F.interpolate(lattice[:, None].to(x), x.shape[-2:], mode="bicubic", align_corners=True)
+    return interpolate(lattice[:, None].to(x), x.shape[-2:], mode="bicubic", align_corners=True)
 
 
 def _centred(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,13 @@
-"""What every step of a chain is."""
+"""What a chain is made of."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from .draws import Parameters
 from .pair import Pair
+
+Parameters = dict[str, Tensor]
 
 
 class Step(nn.Module, ABC):
@@ -17,6 +19,7 @@ class Step(nn.Module, ABC):
 
     draws = 0
     turns = False
+    words: Mapping[str, Sequence[str]] = {}  # of parameters that count in a list of words: the list
 
     @abstractmethod
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
@@ -30,7 +33,7 @@ def probability(name: str, value: float) -> float:
     """``value``, if it is a probability.
 
     Raises:
-        ValueError: it is not; the message calls it ``name``.
+        ValueError: it is none; the message says of which argument ``name``.
     """
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be a probability in [0, 1], got {value!r}")

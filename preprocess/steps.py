@@ -16,13 +16,13 @@ from . import operators, recipe
 from .blur import blur_gap, equalise
 from .corrupt import as_float
 from .corrupting import Corrupt
-from .draws import PX, Parameters
 from .illuminate import METHODS, illuminate
+from .levels import PX
 from .pair import Pair
 from .registration import register
 from .registration.estimate import PROFILES
 from .registration.motion import MODELS
-from .step import Step, probability
+from .step import Parameters, Step, probability
 from .turns import turned, turns
 from .warp import warp_pair
 

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .step import Parameters
+
 PX = 1 / 256  # lengths are given in pixels of an image of this side
 _OCTAVES = (4, 8, 16, 32)  # nodes along a side of the lattices that clouds are the sum of
 _RELIEF, _VEIL, _FINE = 4, 4, 64  # nodes of other lattices; and where one is looked at between its nodes
 NUMBERS = 1 + sum(n * n for n in _OCTAVES)  # that any of these takes at most
 SEED = 2.0**53  # of these are the numbers that a float64 in [0, 1) is drawn from
-
-Parameters = dict[str, Tensor]  # each (B, ...)
 
 
 def sign(u: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def sign(u: Tensor) -> Tensor:
     return torch.where(u[:, 0] < 0.5, -1.0, 1.0).double()
 
 
-def level(u: Tensor, value: float) -> Tensor:
+def same(u: Tensor, value: float) -> Tensor:
     """The same ``value`` for every image, ``(B,)``."""
     return torch.full_like(u[:, 0], value)
 
@@ -33,7 +33,7 @@ def level(u: Tensor, value: float) -> Tensor:
 def shadow(u: Tensor, strength: float) -> Parameters:
     """A band of any direction, somewhere near the middle."""
     return {
-        "strength": level(u, strength),
+        "strength": same(u, strength),
         "angle": _direction(u[:, 0]),
         "offset": 0.5 * u[:, 1] - 0.25,
         "width": 0.3 + 0.3 * u[:, 2],
@@ -45,7 +45,7 @@ def haze(u: Tensor, depth: float) -> Parameters:
     """Haze of half to one and a half times the mean thickness, lit as brightly as bright ground or brighter."""
     thickness = 0.5 + u[:, 1 : 1 + _VEIL**2].unflatten(1, (_VEIL, _VEIL))
     thickness = thickness / thickness.mean((1, 2), keepdim=True)
-    return {"depth": level(u, depth), "thickness": thickness, "airlight": 0.75 + 0.2 * u[:, 0]}
+    return {"depth": same(u, depth), "thickness": thickness, "airlight": 0.75 + 0.2 * u[:, 0]}
 
 
 def clouds(u: Tensor, cover: float) -> Parameters:
@@ -61,12 +61,12 @@ def clouds(u: Tensor, cover: float) -> Parameters:
 
 def motion(u: Tensor, length: float) -> Parameters:
     """A straight path of any direction."""
-    return {"length": level(u, length * PX), "angle": math.pi * u[:, 0]}
+    return {"length": same(u, length * PX), "angle": math.pi * u[:, 0]}
 
 
 def noise(u: Tensor, deviation: float) -> Parameters:
     """Noise of a seed of its own for every image."""
-    return {"deviation": level(u, deviation), "seed": (u[:, 0] * SEED).long()}
+    return {"deviation": same(u, deviation), "seed": (u[:, 0] * SEED).long()}
 
 
 def translation(u: Tensor, length: float) -> Parameters:
