@@ -37,31 +37,41 @@ def card(name: str, seed: int) -> Path:
     return Path(f"runs/benchmark/{name}-{seed}/test/card.json")
 
 
-def run(name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int) -> tuple[dict, float]:
-    """Train and evaluate one captioner; its score card and the processor seconds that training took."""
+def run(
+    name: str, settings: Sequence[str], evaluation: Sequence[str], seed: int, experiment: str = "demo"
+) -> tuple[dict, float]:
+    """Train and evaluate one captioner; its score card and the processor seconds that training took.
+
+    Training that was cut short goes on from its last checkpoint.
+    """
     found = card(name, seed)
-    out = found.parent.parent
+    out, kept = found.parent.parent, found.parent.parent / "seconds.json"
     if not found.exists():
         changecap = [sys.executable, "-m", "changecap"]
         one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-        train = [*changecap, "train", "experiment=demo", f"seed={seed}", f"out={out}", *settings]
+        fresh = [f"experiment={experiment}", f"seed={seed}", f"out={out}", *settings]
+        train = [*changecap, "train", *([f"resume={out}"] if (out / "last").exists() else fresh)]
         # of this process alone, whatever else the machine does meanwhile
         _, status, usage = os.wait4(subprocess.Popen(train, env=one_thread).pid, 0)
+        before = json.loads(kept.read_text()) if kept.exists() else 0.0
+        out.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(before + usage.ru_utime + usage.ru_stime))
         if status:
             raise SystemExit(os.waitstatus_to_exitcode(status))
-        took = usage.ru_utime + usage.ru_stime
         subprocess.run([*changecap, "evaluate", f"checkpoint={out}", *evaluation], check=True, env=one_thread)
-        (out / "seconds.json").write_text(json.dumps(took))
-    return json.loads(found.read_text()), json.loads((out / "seconds.json").read_text())
+    return json.loads(found.read_text()), json.loads(kept.read_text())
 
 
 def run_all(
-    asked: Mapping[str, Sequence[str]], evaluation: Sequence[str] = (), seeds: Sequence[int] = SEEDS
+    asked: Mapping[str, Sequence[str]],
+    evaluation: Sequence[str] = (),
+    seeds: Sequence[int] = SEEDS,
+    experiment: str = "demo",
 ) -> dict[str, list[tuple[dict, float]]]:
     """The cards and seconds of each of ``asked``, name -> settings, over ``seeds``; a run and a thread per core."""
     ensure(OmegaConf.load("configs/data/synth.yaml"))  # before the runs would all write it
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = {(n, seed): pool.submit(run, n, asked[n], evaluation, seed) for seed in seeds for n in asked}
+        runs = {(n, seed): pool.submit(run, n, asked[n], evaluation, seed, experiment) for seed in seeds for n in asked}
         return {name: [runs[name, seed].result() for seed in seeds] for name in asked}
 
 

@@ -7,7 +7,6 @@ severity does to an image is printed by ``benchmarks.corruptions``.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -15,90 +14,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import operators
+from . import levels, operators
+from .levels import PX
 from .pair import Pair
+from .step import Parameters
 
 SIDES = ("a", "b", "both")
-_DRAWS = 12  # uniform numbers a pair, more than any corruption needs
-_PX = 1 / 256  # lengths below are pixels of an image of this side
-
-Parameters = dict[str, Tensor]  # each (B, ...)
+SEVERITIES = (1, 2, 3, 4, 5)
 
 
 class Corruption(NamedTuple):
     """One way in which images of a place differ.
 
-    ``levels`` are the five severities in the words of ``unit``. ``draw`` makes the parameters of B images of uniform
-    numbers ``(B, 12)`` and a level; ``apply`` takes images and these. Of geometry the parameter is a ``matrix``.
+    ``levels`` are the five severities in the words of ``unit``; pixels are those of an image of side 256. ``draw``
+    makes the parameters of B images of uniform numbers ``(B, n)`` and a level, see :mod:`.levels`; ``apply`` takes
+    images and these. Maps go through a geometry with their images.
     """
 
     levels: tuple[float, float, float, float, float]
     unit: str
     draw: Callable[[Tensor, float], Parameters]
     apply: Callable[..., Tensor]
-
-    @property
-    def is_geometry(self) -> bool:
-        """Whether maps move with the images."""
-        return self.apply is operators.warp
-
-
-def _direction(u: Tensor) -> Tensor:
-    return 2 * math.pi * u
-
-
-def _sign(u: Tensor) -> Tensor:
-    return torch.where(u < 0.5, -1.0, 1.0).double()
-
-
-def _translation(u: Tensor, length: float) -> Parameters:
-    angle = _direction(u[:, 0])
-    matrix = torch.eye(3, dtype=u.dtype).repeat(len(u), 1, 1)
-    matrix[:, :2, 2] = length * _PX * torch.stack([angle.cos(), angle.sin()], 1)
-    return {"matrix": matrix}
-
-
-def _viewpoint(u: Tensor, length: float) -> Parameters:
-    """A similarity or a perspective, either as likely, that moves the corners by ``length`` on average."""
-    distance = length * _PX
-    turn = _direction(u[:, 1])
-    c, s = (2**0.5 * distance * part for part in (turn.cos(), turn.sin()))  # the corners are 1/sqrt(2) from the middle
-    zero, one = torch.zeros_like(c), torch.ones_like(c)
-    similar = torch.stack([1 + c, -s, zero, s, 1 + c, zero, zero, zero, one], 1).unflatten(1, (3, 3))
-    radius, angle = u[:, 2:6].sqrt(), _direction(u[:, 6:10])  # uniform in a disc
-    offsets = torch.stack([radius * angle.cos(), radius * angle.sin()], 2)  # (B, 4, 2)
-    offsets = offsets * distance / radius.mean(1)[:, None, None]
-    corners = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]], dtype=u.dtype)
-    perspective = _homography(corners, corners + offsets)
-    return {"matrix": torch.where(u[:, 0, None, None] < 0.5, similar, perspective)}
-
-
-def _homography(source: Tensor, target: Tensor) -> Tensor:
-    """The matrix ``(B, 3, 3)`` that takes four points ``(4, 2)`` to ``(B, 4, 2)``."""
-    x, y = (v.expand(len(target), 4) for v in source.T)
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    to_x = torch.stack([x, y, one, zero, zero, zero, -x * target[..., 0], -y * target[..., 0]], 2)
-    to_y = torch.stack([zero, zero, zero, x, y, one, -x * target[..., 1], -y * target[..., 1]], 2)
-    solved = torch.linalg.solve(torch.cat([to_x, to_y], 1), target.transpose(1, 2).flatten(1))
-    return torch.cat([solved, one[:, :1]], 1).unflatten(1, (3, 3))
-
-
-def _shadow(u: Tensor, strength: float) -> Parameters:
-    return {
-        "strength": torch.full_like(u[:, 0], strength),
-        "angle": _direction(u[:, 0]),
-        "offset": 0.5 * u[:, 1] - 0.25,
-        "width": 0.3 + 0.3 * u[:, 2],
-        "wave": _direction(u[:, 3]),
-    }
-
-
-def _gaussian(u: Tensor, sigma: float) -> Parameters:
-    return {"sigma": torch.full_like(u[:, 0], sigma * _PX)}
-
-
-def _motion(u: Tensor, length: float) -> Parameters:
-    return {"length": torch.full_like(u[:, 0], length * _PX), "angle": math.pi * u[:, 0]}
+    is_geometry: bool = False
 
 
 def _gaussian_blur(x: Tensor, sigma: Tensor) -> Tensor:
@@ -109,42 +46,107 @@ def _motion_blur(x: Tensor, length: Tensor, angle: Tensor) -> Tensor:
     return operators.motion_blur(x, length, angle, float(length.max()))
 
 
+def _resolution(x: Tensor, pixel: Tensor) -> Tensor:
+    return operators.resolution(x, float(pixel.max()))
+
+
+# Levels by ``python -m benchmarks.corruptions levels``: at one severity light and clouds have the same PSNR (24 to
+# 12 dB), sharpness has the same SSIM (0.96 to 0.6), geometry moves pixels as far (1 to 16 of 256).
 CORRUPTIONS: Mapping[str, Corruption] = {
-    "translation": Corruption((1, 2, 4, 8, 16), "px shift", _translation, operators.warp),
-    "viewpoint": Corruption((2, 4, 8, 12, 18), "px at the corners", _viewpoint, operators.warp),
-    "gamma": Corruption(
-        (1.2, 1.45, 1.8, 2.3, 3.0),
-        "exponent, or its inverse",
-        lambda u, level: {"exponent": level ** _sign(u[:, 0])},
-        operators.gamma,
-    ),
     "brightness": Corruption(
-        (0.06, 0.12, 0.2, 0.29, 0.4),
+        (0.065, 0.09, 0.13, 0.18, 0.26),
         "added or taken",
-        lambda u, level: {"shift": level * _sign(u[:, 0])},
+        lambda u, level: {"shift": level * levels.sign(u)},
         operators.brightness,
     ),
-    "cast_shadow": Corruption((0.25, 0.4, 0.55, 0.68, 0.8), "of the sun's light", _shadow, operators.cast_shadow),
-    "gaussian_blur": Corruption((0.6, 1.0, 1.6, 2.4, 3.6), "px sigma", _gaussian, _gaussian_blur),
-    "motion_blur": Corruption((3, 5, 8, 12, 17), "px path", _motion, _motion_blur),
+    "gamma": Corruption(
+        (1.2, 1.3, 1.5, 1.7, 2.3),
+        "exponent, or its inverse",
+        lambda u, level: {"exponent": level ** levels.sign(u)},
+        operators.gamma,
+    ),
+    "color_temperature": Corruption(
+        (83, 120, 160, 230, 320),
+        "mired too warm or cool",
+        lambda u, level: {"mired": level * levels.sign(u)},
+        operators.color_temperature,
+    ),
+    "haze": Corruption((0.14, 0.2, 0.31, 0.48, 0.8), "optical depth", levels.haze, operators.haze),
+    "cast_shadow": Corruption(
+        (0.22, 0.31, 0.44, 0.62, 0.88), "of the sun's light", levels.shadow, operators.cast_shadow
+    ),
+    "gaussian_blur": Corruption(
+        (0.73, 1.3, 1.9, 2.6, 3.6), "px sigma", lambda u, level: {"sigma": levels.same(u, level * PX)}, _gaussian_blur
+    ),
+    "motion_blur": Corruption((2.9, 5.9, 8.4, 12, 19), "px path", levels.motion, _motion_blur),
+    "resolution": Corruption(
+        (1.5, 2.7, 3.6, 4.7, 6.5),
+        "px side of a pixel",
+        lambda u, level: {"pixel": levels.same(u, level * PX)},
+        _resolution,
+    ),
+    "jpeg": Corruption(
+        (91, 31, 14, 9, 6), "quality", lambda u, level: {"quality": levels.same(u, level)}, operators.jpeg
+    ),
+    "noise": Corruption((0.012, 0.023, 0.033, 0.042, 0.053), "deviation at mid-grey", levels.noise, operators.noise),
+    "translation": Corruption((1, 2, 4, 8, 16), "px shift", levels.translation, operators.warp, is_geometry=True),
+    "viewpoint": Corruption(
+        (1.6, 3.3, 6.5, 13, 26), "px at the corners", levels.viewpoint, operators.warp, is_geometry=True
+    ),
+    "parallax": Corruption((1, 2, 4, 8, 16), "px of relief", levels.parallax, operators.parallax, is_geometry=True),
+    "clouds": Corruption((0.028, 0.054, 0.11, 0.2, 0.37), "of the image", levels.clouds, operators.clouds),
+}
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "light": ("brightness", "gamma", "color_temperature", "haze", "cast_shadow"),
+    "sharpness": ("gaussian_blur", "motion_blur", "resolution", "jpeg", "noise"),
+    "geometry": ("translation", "viewpoint"),
+    "held_out": ("parallax", "clouds"),  # of all training
 }
 
 
+def named(names: Sequence[str]) -> tuple[str, ...]:
+    """The corruptions that ``names``, of corruptions, of groups or ``"all"``, stand for, each once, in their order.
+
+    Raises:
+        ValueError: one is not known.
+    """
+    groups = {"all": tuple(CORRUPTIONS), **GROUPS, **{name: (name,) for name in CORRUPTIONS}}
+    for name in names:
+        _known(name, groups)
+    wanted = {each for name in names for each in groups[name]}
+    return tuple(name for name in CORRUPTIONS if name in wanted)
+
+
 def parameters(name: str, severity: int, pairs: Sequence[str], dataset: str, seed: int = 0) -> Parameters:
-    """What :func:`corrupt` does to each of ``pairs``; on the CPU, float64.
+    """What :func:`corrupt` does to each of ``pairs``; on the CPU, float64 and seeds int64.
 
     Raises:
         ValueError: the corruption is not known, or there is no such severity.
     """
-    if name not in CORRUPTIONS:
-        near = get_close_matches(name, CORRUPTIONS, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ";"
-        raise ValueError(f"unknown corruption {name!r}{hint} expected one of: {', '.join(CORRUPTIONS)}")
-    if severity not in range(1, 6):
+    _known(name, CORRUPTIONS)
+    if severity not in SEVERITIES:
         raise ValueError(f"severity must be 1, 2, 3, 4 or 5, got {severity!r}")
-    uniform = torch.stack([_uniform(f"{dataset}\n{pair}\n{name}\n{seed}") for pair in pairs])
+    return drawn(name, CORRUPTIONS[name].levels[severity - 1], seeds_of(name, pairs, dataset, seed))
+
+
+def seeds_of(name: str, pairs: Sequence[str], dataset: str, seed: int = 0) -> list[int]:
+    """The seed of each of ``pairs``, of 63 bits."""
+    digests = [hashlib.sha256(f"{dataset}\n{pair}\n{name}\n{seed}".encode()).digest() for pair in pairs]
+    return [int.from_bytes(digest[:8]) >> 1 for digest in digests]
+
+
+def drawn(name: str, level: float, seeds: Sequence[int]) -> Parameters:
+    """Parameters of an image for each of ``seeds``, from a generator of its own, at any ``level``."""
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    u = torch.stack([torch.rand(levels.NUMBERS, generator=g, dtype=torch.float64) for g in generators])
+    return CORRUPTIONS[name].draw(u, level)
+
+
+def degraded(x: Tensor, sem: Tensor | None, name: str, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
+    """Images ``(B, 3, H, W)`` of any type and their maps ``(B, H, W)`` after a corruption; they keep their types."""
     corruption = CORRUPTIONS[name]
-    return corruption.draw(uniform, corruption.levels[severity - 1])
+    there = as_float(lambda x: corruption.apply(x, **parameters), x)
+    return there, corruption.apply(sem, **parameters) if corruption.is_geometry and sem is not None else sem
 
 
 def corrupt(
@@ -175,15 +177,12 @@ def corrupt(
         raise ValueError(f"side must be one of {', '.join(SIDES)}, got {side!r}")
     if pair.a.ndim != 4 or len(pairs) != len(pair.a):
         raise ValueError(f"corrupt wants a name for each pair of a batch, got {len(pairs)} for {tuple(pair.a.shape)}")
-    drawn = parameters(name, severity, pairs, dataset, seed)
-    apply, is_geometry = CORRUPTIONS[name].apply, CORRUPTIONS[name].is_geometry
+    what = parameters(name, severity, pairs, dataset, seed)
     a, b, sem_a, sem_b = pair
     if side in ("a", "both"):
-        a = as_float(lambda x: apply(x, **drawn), a)
-        sem_a = apply(sem_a, **drawn) if is_geometry and sem_a is not None else sem_a
+        a, sem_a = degraded(a, sem_a, name, what)
     if side in ("b", "both"):
-        b = as_float(lambda x: apply(x, **drawn), b)
-        sem_b = apply(sem_b, **drawn) if is_geometry and sem_b is not None else sem_b
+        b, sem_b = degraded(b, sem_b, name, what)
     return Pair(a, b, sem_a, sem_b)
 
 
@@ -201,7 +200,8 @@ def as_float(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return change(x.float()).clamp(0, 1).to(x.dtype)  # sums of weights are 1 but for rounding
 
 
-def _uniform(text: str) -> Tensor:
-    digest = hashlib.sha256(text.encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
-    return torch.rand(_DRAWS, generator=generator, dtype=torch.float64)
+def _known(name: str, among: Mapping[str, object]) -> None:
+    if name not in among:
+        near = get_close_matches(str(name), among, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ";"
+        raise ValueError(f"unknown corruption {name!r}{hint} expected one of: {', '.join(among)}")

@@ -5,46 +5,28 @@ all four tensors; light and blur for each date.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import operators, recipe
 from .blur import blur_gap, equalise
 from .corrupt import as_float
+from .corrupting import Corrupt
 from .illuminate import METHODS, illuminate
+from .levels import PX
 from .pair import Pair
 from .registration import register
 from .registration.estimate import PROFILES
 from .registration.motion import MODELS
+from .step import Parameters, Step, probability
 from .turns import turned, turns
 from .warp import warp_pair
 
 DATES = ("each", "both", "a", "b")
-_PX = 1 / 256  # blur is given in pixels of an image of this side, as in corrupt
-
-Parameters = dict[str, Tensor]
-
-
-class Step(nn.Module, ABC):
-    """What a chain is made of.
-
-    ``draws`` is how many uniform numbers a sample the step wants; a step that wants none always acts. ``turns`` says
-    whether it mirrors, transposes or turns images, so that captions have to follow.
-    """
-
-    draws = 0
-    turns = False
-
-    @abstractmethod
-    def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
-        """The changed batched ``pair`` and what was done to it, by numbers ``u`` ``(B, draws)`` in [0, 1) on the CPU.
-
-        Parameters are on the CPU too; of a step that turns images one is called ``turn``, ``(B, 2, 2)``.
-        """
 
 
 class Register(Step):
@@ -109,7 +91,7 @@ class Flip(_Turning):
 
     def __init__(self, horizontal: float = 0.5, vertical: float = 0.5) -> None:
         super().__init__()
-        self.horizontal, self.vertical = _probability("horizontal", horizontal), _probability("vertical", vertical)
+        self.horizontal, self.vertical = probability("horizontal", horizontal), probability("vertical", vertical)
 
     def _turn(self, u: Tensor) -> Tensor:
         never = torch.zeros(len(u), dtype=torch.bool)
@@ -123,7 +105,7 @@ class Transpose(_Turning):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        self.p = _probability("p", p)
+        self.p = probability("p", p)
 
     def _turn(self, u: Tensor) -> Tensor:
         never = torch.zeros(len(u), dtype=torch.bool)
@@ -137,7 +119,7 @@ class Rotate90(_Turning):
 
     def __init__(self, p: float = 0.75) -> None:
         super().__init__()
-        self.p = _probability("p", p)
+        self.p = probability("p", p)
 
     def _turn(self, u: Tensor) -> Tensor:
         quarters = torch.where(u[:, 0] < self.p, 1 + (3 * u[:, 1]).long(), 0)
@@ -160,7 +142,7 @@ class _PerDate(Step):
             raise ValueError(f"low and high must be in order and in [{least}, {most}], got low={low}, high={high}")
         if dates not in DATES:
             raise ValueError(f"dates must be one of {', '.join(DATES)}, got {dates!r}")
-        self.low, self.high, self.p, self.dates = low, high, _probability("p", p), dates
+        self.low, self.high, self.p, self.dates = low, high, probability("p", p), dates
 
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         images, record = {"a": pair.a, "b": pair.b}, Parameters()
@@ -229,7 +211,7 @@ class GaussianBlur(_PerDate):
         return {"sigma": self._between(u[:, 0])}
 
     def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        return operators.gaussian_blur(x, drawn["sigma"] * _PX, self.high * _PX)
+        return operators.gaussian_blur(x, drawn["sigma"] * PX, self.high * PX)
 
 
 class MotionBlur(_PerDate):
@@ -244,7 +226,7 @@ class MotionBlur(_PerDate):
         return {"length": self._between(u[:, 0]), "angle": math.pi * u[:, 1]}
 
     def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        return operators.motion_blur(x, drawn["length"] * _PX, drawn["angle"], self.high * _PX)
+        return operators.motion_blur(x, drawn["length"] * PX, drawn["angle"], self.high * PX)
 
 
 class SecondCC(Step):
@@ -255,7 +237,7 @@ class SecondCC(Step):
 
     def __init__(self, p: float = 0.9) -> None:
         super().__init__()
-        self.p = _probability("p", p)
+        self.p = probability("p", p)
 
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         """See :meth:`Step.forward`; ``variant`` counts in the recipe's order, -1 is none."""
@@ -276,6 +258,7 @@ STEPS: Mapping[str, type[Step]] = {
     "brightness": Brightness,
     "gaussian_blur": GaussianBlur,
     "motion_blur": MotionBlur,
+    "corrupt": Corrupt,
     "second_cc": SecondCC,
 }
 
@@ -290,9 +273,3 @@ def _with_images(pair: Pair, a: Tensor, b: Tensor) -> Pair:
     if pair.a.dtype == torch.uint8:
         a, b = ((x * 255).round().clamp(0, 255) for x in (a, b))
     return pair._replace(a=a.to(pair.a.dtype), b=b.to(pair.b.dtype))
-
-
-def _probability(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a probability in [0, 1], got {value!r}")
-    return value

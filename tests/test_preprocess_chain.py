@@ -91,6 +91,50 @@ def test_light_and_blur_are_drawn_for_each_date_and_leave_maps_alone(name):
     assert all(torch.equal(x.sem_a, pair.sem_a) and torch.equal(x.sem_b, pair.sem_b) for x in (each, both, only_b))
 
 
+CORRUPTED = [
+    ["light", "sharpness", "geometry"],
+    ["noise", "jpeg"],
+]
+
+
+@pytest.mark.parametrize("names", CORRUPTED)
+def test_a_corrupted_batch_is_its_samples_one_by_one_and_one_date_of_each_is_touched(names):
+    chain, pair, one = build([{"corrupt": {"names": names, "p": 0.7}}]), made(16), dice()
+    whole = chain.run(pair, dice())
+    told = whole.parameters[0][1]
+    for i in range(16):
+        alone = chain.run(Pair(*(x[i : i + 1] for x in pair)), one)
+        assert all(torch.equal(x[0], y[i]) for x, y in zip(alone.pair, whole.pair, strict=True))
+        same = [torch.equal(x[i], y[i]) for x, y in zip(whole.pair, pair, strict=True)]
+        date = int(told["date"][i])
+        assert date in (-1, 0, 1)
+        assert date == 0 or (same[0] and same[2])
+        assert date == 1 or (same[1] and same[3])
+    assert set(told["date"].tolist()) == {-1, 0, 1}
+    assert ((told["corruption"] == -1) == (told["severity"] == -1)).all()
+
+
+def test_a_corrupted_date_is_what_its_corruption_makes_of_it():
+    coarse = torch.rand(24, 3, 4, 4, generator=dice(1))
+    image = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bicubic").clamp(0, 1)
+    maps = (image[:, 0] * 7).long()
+    step = {"corrupt": {"names": ["brightness", "translation"], "severities": [2, 5], "p": 1.0}}
+    done = build([step]).run(Pair(image, image, maps, maps), dice())
+    told = done.parameters[0][1]
+    assert set(told["severity"].tolist()) == {2, 5}
+    for i, (name, severity, date) in enumerate(zip(*(told[k].tolist() for k in told), strict=True)):
+        there, sem = done.pair[date][i], done.pair[2 + date][i]
+        if name == 0:
+            shift = (0.09, 0.26)[severity == 5]
+            assert torch.equal(sem, maps[i])
+            assert ((there - image[i]).abs() <= shift + 1e-6).all()
+            assert_close((there - image[i]).abs().amax(), torch.tensor(shift))
+        else:
+            inner = (slice(8, -8), slice(8, -8))
+            assert ((there[0] * 7).long() == sem)[inner].float().mean() > 0.8
+            assert severity == 2 or not torch.equal(sem, maps[i])  # 2 is half a pixel here
+
+
 @pytest.mark.parametrize("name", RANDOM)
 def test_an_augmentation_acts_in_training_only(name):
     chain, pair = build([name]).eval(), made()
@@ -106,7 +150,7 @@ def test_what_happens_never_is_not_told_and_changes_nothing(name):
     done = build([{name: arguments}]).run(pair, dice())
     assert all(torch.equal(x, y) for x, y in zip(done.pair, pair, strict=True))
     told = {key: value for key, value in done.parameters[0][1].items() if key != "turn"}
-    assert all((value == -1 if key == "variant" else value.isnan()).all() for key, value in told.items())
+    assert all((value.isnan() if value.is_floating_point() else value == -1).all() for value in told.values())
     assert torch.equal(done.turn, torch.eye(2, dtype=torch.long).repeat(4, 1, 1))
 
 
@@ -205,6 +249,11 @@ def test_a_quarter_turn_of_an_oblong_image_is_refused():
         ([{"gamma": {"low": "x"}}], "step gamma"),
         ([{"flip": {"horizontal": 1.5}}], "got 1.5"),
         ([{"brightness": {"dates": "c"}}], "got 'c'"),
+        ([{"corrupt": {"names": ["nois"]}}], "'nois', did you mean 'noise'"),
+        ([{"corrupt": {"names": ["light", "clouds"]}}], "clouds is held out of training"),
+        ([{"corrupt": {"names": "light"}}], "a list like"),
+        ([{"corrupt": {"severities": [0, 1]}}], "from 1 to 5, got 0"),
+        ([{"corrupt": {"severities": []}}], "got none"),
         ([{"register": {"model": "rubber"}}], "model='rubber'"),
         ([{"illuminate": {"method": "magic"}}], "method='magic'"),
         ([{"flip": {}, "gamma": {}}], "a step is a name"),
