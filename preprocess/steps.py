@@ -6,14 +6,14 @@ all four tensors; light and blur for each date.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from . import operators, recipe
-from .blur import blur_gap, equalise
+from . import blur, operators, recipe
+from .blur import KINDS, blur_gap, equalise
 from .corrupt import as_float
 from .illuminate import METHODS, illuminate
 from .pair import Pair
@@ -24,7 +24,6 @@ from .turns import turned, turns
 from .warp import warp_pair
 
 DATES = ("each", "both", "a", "b")
-_PX = 1 / 256  # blur is given in pixels of an image of this side, as in corrupt
 
 Parameters = dict[str, Tensor]
 
@@ -38,6 +37,7 @@ class Step(nn.Module, ABC):
 
     draws = 0
     turns = False
+    words: Mapping[str, Sequence[str]] = {}  # of parameters that count in a list of words: the list
 
     @abstractmethod
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
@@ -60,7 +60,7 @@ class Register(Step):
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         """See :meth:`Step.forward`."""
         found = register(*_floats(pair), self.model, self.profile)
-        record = {"matrix": found.matrix, "confidence": found.confidence, "ok": found.ok}
+        record = {name: getattr(found, name) for name in ("matrix", "confidence", "ok", "overlap")}
         return warp_pair(pair, found)[0], {key: value.cpu() for key, value in record.items()}
 
 
@@ -82,6 +82,8 @@ class Illuminate(Step):
 
 class Equalise(Step):
     """Blur the sharper date until both are as sharp; see :func:`preprocess.blur.equalise`."""
+
+    words: Mapping[str, Sequence[str]] = {"kind": KINDS}
 
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         """See :meth:`Step.forward`."""
@@ -217,10 +219,25 @@ class Brightness(_PerDate):
         return operators.brightness(x, **drawn)
 
 
-class GaussianBlur(_PerDate):
+class _Blur(_PerDate):
+    """What is drawn is in pixels of an image of side 256, so that it means the same at any size.
+
+    ``_blurred`` takes images, what was drawn in their own pixels, and the largest of it there can be.
+    """
+
+    _blurred: Callable[..., Tensor]
+
+    def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
+        pixels = min(x.shape[-2:]) / 256
+        size, *angle = drawn.values()
+        return self._blurred(x, size * pixels, *angle, self.high * pixels)
+
+
+class GaussianBlur(_Blur):
     """Blur by a standard deviation between ``low`` and ``high``, in pixels of an image of side 256."""
 
     limits = (0.0, 32.0)
+    _blurred = staticmethod(blur.gaussian)
 
     def __init__(self, low: float = 0.0, high: float = 2.0, p: float = 0.5, dates: str = "each") -> None:
         super().__init__(low, high, p, dates)
@@ -228,23 +245,31 @@ class GaussianBlur(_PerDate):
     def _drawn(self, u: Tensor) -> Parameters:
         return {"sigma": self._between(u[:, 0])}
 
-    def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        return operators.gaussian_blur(x, drawn["sigma"] * _PX, self.high * _PX)
 
-
-class MotionBlur(_PerDate):
+class MotionBlur(_Blur):
     """Average over a straight path of any direction and a length between ``low`` and ``high``, pixels as above."""
 
     limits = (0.0, 64.0)
+    _blurred = staticmethod(blur.motion)
 
     def __init__(self, low: float = 5.0, high: float = 15.0, p: float = 0.5, dates: str = "each") -> None:
         super().__init__(low, high, p, dates)
 
     def _drawn(self, u: Tensor) -> Parameters:
-        return {"length": self._between(u[:, 0]), "angle": math.pi * u[:, 1]}
+        return {"length": self._between(u[:, 0]), "angle": 180 * u[:, 1]}
 
-    def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        return operators.motion_blur(x, drawn["length"] * _PX, drawn["angle"], self.high * _PX)
+
+class Defocus(_Blur):
+    """Blur by a disc, as a lens out of focus does, of a radius between ``low`` and ``high``, pixels as above."""
+
+    limits = (0.0, 32.0)
+    _blurred = staticmethod(blur.defocus)
+
+    def __init__(self, low: float = 0.5, high: float = 3.0, p: float = 0.5, dates: str = "each") -> None:
+        super().__init__(low, high, p, dates)
+
+    def _drawn(self, u: Tensor) -> Parameters:
+        return {"radius": self._between(u[:, 0])}
 
 
 class SecondCC(Step):
@@ -276,6 +301,7 @@ STEPS: Mapping[str, type[Step]] = {
     "brightness": Brightness,
     "gaussian_blur": GaussianBlur,
     "motion_blur": MotionBlur,
+    "defocus": Defocus,
     "second_cc": SecondCC,
 }
 

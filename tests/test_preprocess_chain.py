@@ -14,7 +14,7 @@ from preprocess import Pair, build
 from preprocess.chain import STEPS
 
 RANDOM = [name for name in STEPS if STEPS[name].draws]
-ALL = ["flip", "transpose", "rotate90", "gamma", "brightness", "gaussian_blur", "motion_blur"]
+ALL = ["flip", "transpose", "rotate90", "gamma", "brightness", "gaussian_blur", "motion_blur", "defocus"]
 
 
 def made(count=4, shape=(24, 24), seed=0):
@@ -77,10 +77,10 @@ def test_a_quarter_turn_is_clockwise():
     assert all(torch.equal(done.pair.a[i], image[i].rot90(-1, (-2, -1))) for i in turned)
 
 
-@pytest.mark.parametrize("name", ["gamma", "brightness", "gaussian_blur", "motion_blur"])
+@pytest.mark.parametrize("name", ["gamma", "brightness", "gaussian_blur", "motion_blur", "defocus"])
 def test_light_and_blur_are_drawn_for_each_date_and_leave_maps_alone(name):
-    image = made().a
-    pair = Pair(image, image, *made()[2:])
+    image, _, *maps = made(shape=(96, 96))
+    pair = Pair(image, image, *maps)
     each = build([{name: {"p": 1.0}}])(pair, dice())
     both = build([{name: {"p": 1.0, "dates": "both"}}])(pair, dice())
     only_b = build([{name: {"p": 1.0, "dates": "b"}}])(pair, dice())
@@ -118,6 +118,24 @@ def test_what_is_told_can_be_measured():
     assert_close(done.pair.a[:, 0, 0, 0].double(), 0.5 + brightness["shift_a"], atol=1e-6, rtol=0)
     assert gamma["exponent_b"].min() >= 0.6
     assert gamma["exponent_b"].max() <= 1.7
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("gaussian_blur", "sigma"), ("motion_blur", "length"), ("defocus", "radius")]
+)
+def test_what_is_told_of_a_blur_can_be_measured_in_pixels_of_256(name, size):
+    point = torch.zeros(8, 3, 128, 128)
+    point[..., 64, 64] = 1
+    steps = [{name: {"low": 8.0, "high": 16.0, "p": 1.0, "dates": "b"}}]
+    done = build(steps).run(Pair(point, point), dice())
+    told = {key: value.float() for key, value in done.parameters[0][1].items()}
+    line = torch.arange(128.0) - 64
+    radians = torch.deg2rad(told.get("angle_b", torch.zeros(8)))[:, None, None]  # from the x axis towards the top
+    along = line * radians.cos() - line[:, None] * radians.sin()
+    variance = (done.pair.b[:, 0] * along.square()).sum((1, 2))
+    # of its square what is the variance along a line
+    size, share = {"gaussian_blur": ("sigma", 1), "motion_blur": ("length", 1 / 12), "defocus": ("radius", 1 / 4)}[name]
+    assert_close(variance, share * (told[f"{size}_b"] / 2).square(), rtol=0.1, atol=0.2)
 
 
 def test_a_chain_is_built_again_of_its_plain_configuration():
