@@ -16,9 +16,10 @@ from test_captioner import build, draw, files
 import zoo
 from changecap import captioning
 from changecap.captioner import Captioner
-from changecap.captioning import Job, caption_files, formatted, jobs_of_folders, jobs_of_list
+from changecap.captioning import caption_files, formatted
 from changecap.cli import main
 from changecap.errors import DataError
+from changecap.jobs import Job, jobs_of_folders, jobs_of_list
 
 
 def talkative(inputs):
