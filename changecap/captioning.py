@@ -91,7 +91,7 @@ def caption_files(
 def formatted(rows: Iterable[Mapping[str, Any]], form: str) -> str:
     """``rows`` as text, JSON lines or CSV; see :func:`caption_files`."""
     if form == "json":
-        return "".join(map(as_line, rows))
+        return "".join(as_line(dict(row)) for row in rows)
     if form == "text":
         said = ((row["id"], row["text"] if row["error"] is None else f"error: {row['error']}") for row in rows)
         return "".join(f"{name}\t{text}\n" for name, text in said)

@@ -180,6 +180,21 @@ def _told(rows: Sequence[Mapping[str, Any]], what: str, out: Path | None) -> int
     return 1 if failed else 0
 
 
+def _prepare_pairs(config: Config, given: set[str]) -> int:
+    jobs, raster = _jobs(config), _raster(config)
+    out, figures = Path(config["out"]), config["figure"] and Path(config["figure"])
+    if figures and figures.suffix == ".png" and len(jobs) > 1:
+        raise UsageError(f"figure={figures} is one picture for {len(jobs)} pairs; give a folder")
+    from tqdm import tqdm
+
+    from .prepare import chain_of, in_short, prepare_files
+
+    options = {"workers": config["workers"], "device": _device(config)} | raster
+    rows = prepare_files(chain_of(config["steps"]), jobs, out, figures=figures, **options)
+    way = f"the same call goes on from there, {out} keeps what is done"
+    return _told(_all_of(rows, len(jobs), way, lambda row: tqdm.write(in_short(row))), "prepared", out)
+
+
 def _sentence(text: str, row: Mapping[str, Any]) -> str:
     flag = "changed" if row["changed"] else "unchanged"
     words = "  ".join(f"{w['word']} {w['probability']:.2f}" for w in row["words"])
@@ -426,6 +441,13 @@ VERBS = {
         plain="runs",
     ),
     "synth": Verb(("changecap synth out=data/synth256 pairs=1000 size=256",), _synth),
+    "prepare": Verb(
+        (
+            "changecap prepare a=before.tif b=after.tif out=aligned figure=aligned.png",
+            "changecap prepare a=before/ b=after/ out=aligned steps=[register,illuminate]",
+        ),
+        _prepare_pairs,
+    ),
     "augment": Verb(("changecap augment data=second_cc data.root=SECOND-CC out=data/augmented",), _augment),
     "parity": Verb(
         (

@@ -60,7 +60,7 @@ class Register(Step):
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         """See :meth:`Step.forward`."""
         found = register(*_floats(pair), self.model, self.profile)
-        record = {name: getattr(found, name) for name in ("matrix", "confidence", "ok", "overlap")}
+        record = {"matrix": found.matrix, "confidence": found.confidence, "ok": found.ok}
         return warp_pair(pair, found)[0], {key: value.cpu() for key, value in record.items()}
 
 
