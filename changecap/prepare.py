@@ -92,9 +92,7 @@ def prepare_files(
     """
     given = {path.parent.resolve() for job in jobs for path in (job.a, job.b, job.sem_a, job.sem_b) if path}
     if taken := [name for name in _FOLDERS if (out / name).resolve() in given]:
-        raise UsageError(
-            f"{out / taken[0]} holds pairs that are to be prepared; give another out=, they stay as they are"
-        )
+        raise UsageError(f"{out / taken[0]} holds pairs that would be written over; give another out=")
     rows: list[Row] = []
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -151,20 +149,18 @@ def read(job: Job, **raster: Any) -> Source:
     if placed:
         raise DataError(f"{placed[0]} is a GeoTIFF and the other date is not; give both as GeoTIFFs, or both as PNGs")
     if raster:
-        raise DataError(
-            f"{', '.join(raster)} can be chosen of two GeoTIFFs only, got {job.a} and {job.b}; leave it out"
-        )
-    images = {path: read_image(path) for path in (job.a, job.b)}
-    maps = {path: read_map(path) for path in (job.sem_a, job.sem_b) if path is not None}
-    for (path, x), (map_path, m) in zip(images.items(), maps.items(), strict=False):
+        raise DataError(f"{', '.join(raster)} can be chosen of two GeoTIFFs only, not of {job.a} and {job.b}")
+    images = [read_image(path) for path in (job.a, job.b)]
+    maps = [read_map(path) for path in (job.sem_a, job.sem_b) if path is not None]
+    for path, x, map_path, m in zip((job.a, job.b), images, (job.sem_a, job.sem_b), maps, strict=False):
         if x.shape[-2:] != m.shape:
             raise DataError(f"{map_path} is {_size(m)} pixels, but its image {path} is {_size(x)}; cut them alike")
-    sides = list(zip(*(x.shape[-2:] for x in images.values()), strict=True))  # heights, widths
+    sides = list(zip(*(x.shape[-2:] for x in images), strict=True))  # heights, widths
     if any(max(pair) - min(pair) > math.ceil(_NEARLY * max(pair)) for pair in sides):
-        shown = " and ".join(f"{path} {_size(x)}" for path, x in images.items())
+        shown = " and ".join(f"{path} {_size(x)}" for path, x in zip((job.a, job.b), images, strict=True))
         raise DataError(f"{shown} pixels: sizes that differ by more than 2 % tell of another extent; cut them alike")
     h, w = (min(pair) for pair in sides)
-    pair = Pair(*(x[..., :h, :w].contiguous() for x in (*images.values(), *maps.values())))
+    pair = Pair(*(x[..., :h, :w].contiguous() for x in (*images, *maps)))
     return Source(pair, torch.ones(h, w, dtype=torch.bool), (0, 0, w, h))
 
 
