@@ -1,6 +1,7 @@
 """The chain: steps by name, drawn from a generator, one batch as its samples, what was drawn told."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -207,6 +208,31 @@ def test_constant_images_of_any_size_stay_finite(shape, value):
     done = build(["register", *ALL]).run(Pair(image, image), dice())
     assert done.pair.b.isfinite().all()
     assert not done.parameters[0][1]["ok"].any()
+
+
+@pytest.mark.parametrize("nothing", [0.0, math.nan])
+@pytest.mark.parametrize("dates", ["a", "b", "ab"])
+def test_a_date_without_data_is_refused_and_both_are_left_as_they_are(nothing, dates):
+    empty, (image, _, *maps) = torch.full((1, 3, 96, 96), nothing), made(1, shape=(96, 96))
+    pair = Pair(*(empty if date in dates else image for date in "ab"), *maps)
+    done = build(["register", "illuminate", "equalise"]).eval().run(pair)
+    assert not done.parameters[0][1]["ok"].any()
+    for x, y in zip(done.pair, pair, strict=True):
+        assert_close(x, y, atol=1e-5, rtol=0, equal_nan=True)  # of float images a warp by nothing rounds
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16])
+def test_maps_of_two_classes_keep_them_and_their_type(dtype):
+    wide = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 40, generator=dice(1)), 160, mode="bicubic").clamp(0, 1)
+    a, b = wide[..., 16:144, 16:144], wide[..., 12:140, 21:149]
+    two = (wide[:, 0] > 0.5).to(dtype)
+    pair = Pair(a, b, two[:, 16:144, 16:144], two[:, 12:140, 21:149])
+    done = build(["register", "flip", "transpose", "gamma"]).run(pair, dice()).pair
+    for m in (done.sem_a, done.sem_b):
+        assert m.dtype == dtype
+        assert set(m.unique().tolist()) == {0, 1}
+    inner = (..., slice(12, -12), slice(12, -12))
+    assert (done.sem_a[inner] == done.sem_b[inner]).float().mean() > 0.98
 
 
 def test_a_quarter_turn_of_an_oblong_image_is_refused():
