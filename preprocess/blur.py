@@ -93,12 +93,13 @@ def _under(x: Tensor, kernel: Tensor, where: Tensor) -> Tensor:
 
 def _blur(x: Tensor, filtered: Callable[[Tensor], Tensor], where: Tensor) -> Tensor:
     """``x`` as kernels that sum to one have it ``where`` ``(B,)``, borders repeated; NaN is left out and stays."""
-    holes = x.isnan()
-    out = filtered(torch.nan_to_num(x).float())
-    if holes.any():
-        out = out / filtered((~holes).float()).clamp_min(1e-6)
-    keep = holes | ~where[:, None, None, None]
-    return torch.where(keep, x, out.to(x.dtype))
+    if x.sum().isfinite():  # a mask of every pixel costs as much as a small blur
+        out = filtered(x.float()).to(x.dtype)
+    else:
+        holes = x.isnan()
+        out = filtered(torch.nan_to_num(x).float()) / filtered((~holes).float()).clamp_min(1e-6)
+        out = torch.where(holes, x, out.to(x.dtype))
+    return out if where.all() else torch.where(where[:, None, None, None], out, x)
 
 
 @torch.no_grad()

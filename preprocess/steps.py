@@ -171,11 +171,20 @@ class _PerDate(Step):
                 continue
             of_date = u[:, 3:] if date == "b" and self.dates != "both" else u[:, :3]
             happens, drawn = of_date[:, 0] < self.p, self._drawn(of_date[:, 1:])
-            there = as_float(partial(self._change, **drawn), x)
-            images[date] = torch.where(happens.to(x.device)[:, None, None, None], there, x)
+            images[date] = self._changed(x, happens, drawn)
             # what does not happen is not a number in the record
             record |= {f"{name}_{date}": value.where(happens, torch.nan) for name, value in drawn.items()}
         return Pair(images["a"], images["b"], pair.sem_a, pair.sem_b), record
+
+    def _changed(self, x: Tensor, happens: Tensor, drawn: Parameters) -> Tensor:
+        """Images ``x`` after what was drawn, where it ``happens`` ``(B,)``; the others cost nothing."""
+        if happens.all():
+            return as_float(partial(self._change, **drawn), x)
+        if not happens.any():
+            return x
+        rows = happens.nonzero()[:, 0]
+        own, place = {name: value[rows] for name, value in drawn.items()}, rows.to(x.device)
+        return x.index_copy(0, place, as_float(partial(self._change, **own), x[place]))
 
     @abstractmethod
     def _drawn(self, u: Tensor) -> Parameters:
