@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from preprocess import Chain, Pair, warp
 from preprocess.chain import Done
-from preprocess.steps import Step
+from preprocess.step import Step
 
 from . import figure, geo
 from .augment import chains

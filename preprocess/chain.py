@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from .pair import Pair
-from .steps import STEPS, Parameters, Step
+from .step import Parameters, Step
+from .steps import STEPS
 
 FORMAT = 1  # of what Chain.config returns
 
