@@ -103,12 +103,12 @@ def prepare_files(
         for first in range(0, len(jobs), workers):  # few at a time, for a pair may be a scene
             some = jobs[first : first + workers]
             new = [job for job in some if job.id not in done]
-            read = dict(zip(new, pool.map(lambda job: _attempt(job, raster), new), strict=True))
+            sources = dict(zip(new, pool.map(lambda job: _attempt(job, raster), new), strict=True))
             for job in some:
-                if job in read:
-                    row = _prepared(chain, job, read[job], out, figures, device)
+                if job in sources:
+                    row = _prepared(chain, job, sources[job], out, figures, device)
                     kept.add([row])
-                rows.append(row if job in read else done[job.id])
+                rows.append(row if job in sources else done[job.id])
                 yield rows[-1]
                 bar.update()
     with writing(out / ROWS):
