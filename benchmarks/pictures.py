@@ -1,8 +1,8 @@
 """The pictures of the README, made of simulated pairs that were not trained on.
 
 ``python -m benchmarks.pictures CHECKPOINT``: ``docs/pairs.png``, four pairs with their maps, ``docs/where.png``, the
-figure of ``changecap caption ... figure=``, and ``docs/doctor.txt``, what ``changecap doctor`` says of a small data
-set with planted faults.
+figure of ``changecap caption ... figure=``, ``docs/prepare.png``, that of ``changecap prepare``, and
+``docs/doctor.txt``, what ``changecap doctor`` says of a small data set with planted faults.
 """
 
 import json
@@ -12,6 +12,7 @@ from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -19,8 +20,12 @@ import changecap
 from changecap import doctor
 from changecap.data import load, synthetic
 from changecap.data.palette import to_rgb
+from changecap.data.save import save
 from changecap.data.synthetic.render import render_pair
 from changecap.figure import draw
+from changecap.jobs import Job
+from changecap.prepare import chain_of, prepare_files
+from preprocess import Pair, corrupt
 
 DOCS = Path("docs")
 SIZE, SEED = 192, 3
@@ -62,6 +67,22 @@ def examined() -> str:
         return doctor.table(doctor.examine("second_cc", root))
 
 
+def prepared(path: Path) -> None:
+    """A changed pair of two viewpoints and lights, registered and brought to one light."""
+    i = next(i for i in range(1000) if render_pair(SEED, i, 256)[4])
+    a, b = (torch.from_numpy(x).permute(2, 0, 1)[None] for x in render_pair(SEED, i, 256)[:2])
+    for name in ("viewpoint", "gamma"):
+        _, b, *_ = corrupt(Pair(a, b), name, 4, ["x"], "pictures")
+    with TemporaryDirectory() as folder:
+        job = Job("simulated", *(Path(folder) / f"{date}.png" for date in "ab"))
+        for file, x in ((job.a, a), (job.b, b)):
+            save(file, x[0])
+        list(prepare_files(chain_of(["register", "illuminate"]), [job], Path(folder) / "out", figures=path))
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(200)
+    small.save(path, optimize=True)
+
+
 def main() -> None:
     """Draw all, and let the doctor speak."""
     DOCS.mkdir(exist_ok=True)
@@ -69,6 +90,7 @@ def main() -> None:
         f"$ changecap doctor data=second_cc data.root=my_data\n{examined()}\n", encoding="utf-8"
     )
     sheet(DOCS / "pairs.png")
+    prepared(DOCS / "prepare.png")
     captioner = changecap.load(sys.argv[1])
     data = load("second_cc", captioner.config["data"]["root"], "test", captioner.size, maps=captioner.inputs != "rgb")
     first = next(i for i, example in enumerate(data.examples) if len(example.facts or ()) == 1)

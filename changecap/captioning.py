@@ -1,15 +1,10 @@
 """Captions of many pairs of files: batched, resumable, and one broken file does not stop the rest."""
 
 import csv
-import hashlib
 import io
-import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,79 +15,11 @@ from preprocess import Pair
 
 from . import figure
 from .captioner import Caption, Captioner
-from .data import folder
 from .errors import DataError, UserError
-from .jsonfile import read_lines
+from .jobs import Job, Progress, as_file_name, as_line, writing
 from .metrics import write_whole
 
 COLUMNS = ("id", "text", "log_probability", "changed", "words", "others", "error")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One pair of files to caption, and the error where they cannot be a pair."""
-
-    id: str
-    a: Path | None
-    b: Path | None
-    sem_a: Path | None = None
-    sem_b: Path | None = None
-    error: str | None = None
-
-
-def jobs_of_folders(a: Path, b: Path, sem_a: Path | None = None, sem_b: Path | None = None) -> list[Job]:
-    """The pairs in folders ``a`` and ``b`` and their maps, joined by name without its ending, in order of names.
-
-    A file without partner, and one whose name does not say which is its partner, become jobs with an error.
-
-    Raises:
-        DataError: a folder is missing or holds no image.
-    """
-    named = {"a": a, "b": b, "sem_a": sem_a, "sem_b": sem_b}
-    places = {key: place for key, place in named.items() if place is not None}
-    rows = folder.join(list(places.values()))
-    for i, place in enumerate(places.values()):
-        if not place.is_dir():
-            raise DataError(f"no folder {place}")
-        if not any(row.files[i] for row in rows):
-            raise DataError(f"{place} holds no image ({', '.join(folder.ENDINGS)})")
-    jobs = []
-    for row in rows:
-        if not any(row.files[:2]):  # a map alone is no pair
-            continue
-        files = dict(zip(places, row.files, strict=True))
-        missing = [f"{places[key]} has no {row.stem}" for key, file in files.items() if file is None]
-        jobs.append(Job(row.stem, **files, error=row.problem or "; ".join(missing) or None))
-    return jobs
-
-
-def jobs_of_list(file: Path) -> list[Job]:
-    """The pairs in a CSV file with the columns ``a`` and ``b``, and if wanted ``id``, ``sem_a``, ``sem_b``.
-
-    Files are looked for from the folder of the list.
-
-    Raises:
-        DataError: the file is missing, empty, not UTF-8, or lacks a column; an id is there twice.
-    """
-    try:
-        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{file} is not UTF-8: line {line} cannot be read; save the list as CSV in UTF-8") from error
-    except (OSError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{file} cannot be read as a list of pairs: {why}; give a CSV file in UTF-8") from error
-    if not rows or not {"a", "b"} <= rows[0].keys():
-        raise DataError(f"{file} must be a CSV file with a header line that names a and b, and a line for each pair")
-    jobs: dict[str, Job] = {}
-    for number, row in enumerate(rows, start=2):
-        paths = {key: file.parent / row[key] if row.get(key) else None for key in ("a", "b", "sem_a", "sem_b")}
-        name = row.get("id") or Path(row["a"] or str(number)).stem
-        if name in jobs:
-            raise DataError(f"{file}, line {number}: the pair {name!r} is there twice; add a column id")
-        missing = [f"{file}, line {number} has no {key}" for key in ("a", "b") if paths[key] is None]
-        jobs[name] = Job(name, **paths, error="; ".join(missing) or None)
-    return list(jobs.values())
 
 
 def caption_files(
@@ -139,26 +66,20 @@ def caption_files(
     part = None if out is None else out.with_name(f"{out.name}.part")
     seed = None if generator is None else generator.initial_seed()
     made_by = (captioner.config.get("sha256"), beams, decode, seed, raster, figures, captioner.prepare.config)
-    keys = {job.id: _key(made_by, job) for job in jobs}
-    done = {} if part is None else _done(part, keys)
     rows = []
     if out is not None and out.is_dir():
         raise DataError(f"{out} is a folder; give out= as a file")
-    if part is not None:
-        with writing(part):
-            write_whole(part, "".join(_kept(keys, done)))
+    kept = Progress(part, made_by, jobs)
     bar = tqdm(total=len(jobs), desc="captioning", unit="pair", disable=not progress)
     with ThreadPoolExecutor(workers) as pool, bar:
         for first in range(0, len(jobs), batch):
             some = jobs[first : first + batch]
-            new = [job for job in some if job.id not in done]
+            new = [job for job in some if job.id not in kept.done]
             read = list(pool.map(lambda job: _read(captioner, job, **raster), new))
             fresh = {row["id"]: row for row in _caption(captioner, new, read, figures, **options)}
-            if part is not None:
-                with writing(part), part.open("a", encoding="utf-8") as file:
-                    file.writelines(_kept(keys, fresh))
+            kept.add([*fresh.values()])
             for job in some:
-                rows.append(done.get(job.id) or fresh[job.id])
+                rows.append(kept.done.get(job.id) or fresh[job.id])
                 yield rows[-1]
             bar.update(len(some))
     if out is not None and part is not None:
@@ -167,21 +88,10 @@ def caption_files(
             part.unlink()
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Within, a failure to write ``path`` is a :class:`DataError` that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}; mend that and make the same call again"
-        ) from error
-
-
 def formatted(rows: Iterable[Mapping[str, Any]], form: str) -> str:
     """``rows`` as text, JSON lines or CSV; see :func:`caption_files`."""
     if form == "json":
-        return "".join(map(_line, rows))
+        return "".join(as_line(dict(row)) for row in rows)
     if form == "text":
         said = ((row["id"], row["text"] if row["error"] is None else f"error: {row['error']}") for row in rows)
         return "".join(f"{name}\t{text}\n" for name, text in said)
@@ -225,37 +135,7 @@ def _caption(
             continue
         caption = next(captions)
         if figures is not None:
-            path = figures / f"{_as_file_name(job.id)}.png"
+            path = figures / f"{as_file_name(job.id)}.png"
             with writing(path):
                 figure.draw(path, pair, caption)
         yield row_of(job.id, caption)
-
-
-def _as_file_name(name: str) -> str:
-    """``name`` without what leads out of a folder or is no file name, and unlike that of every other ``name``."""
-    return re.sub(r"[%/\\\x00-\x1f]", lambda found: f"%{ord(found[0]):02X}", name)
-
-
-def _key(made_by: tuple[Any, ...], job: Job) -> str:
-    """What the caption of ``job`` depends on, in short."""
-    depends = json.dumps([*made_by, job.a, job.b, job.sem_a, job.sem_b], default=str)
-    return hashlib.sha256(depends.encode()).hexdigest()[:16]
-
-
-def _kept(keys: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Lines of the file that a stopped call leaves."""
-    return (_line({"key": keys[name], "row": row}) for name, row in rows.items())
-
-
-def _done(part: Path, keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Rows that a call like this one finished before it; a line torn by a crash is left out."""
-    rows = {}
-    for line in read_lines(part) if part.is_file() else ():
-        with suppress(KeyError, TypeError):
-            if keys.get(line["row"]["id"]) == line["key"] and line["row"]["error"] is None:
-                rows[line["row"]["id"]] = line["row"]
-    return rows
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"

@@ -91,6 +91,87 @@ def draw(path: Path, pair: Pair, caption: "Caption") -> None:
     write_whole(path, buffer.getvalue())
 
 
+def draw_prepared(path: Path, before: Pair, after: Pair, valid: Tensor, row: Mapping[str, Any]) -> None:
+    """Draw what preparing did to one pair: dates as a checkerboard and their difference, as they were and as they are.
+
+    Args:
+        path: the PNG file, written whole or not at all.
+        before: the pair as it was, uint8 images ``(3, H, W)``.
+        after: the pair as it is.
+        valid: ``(H, W)`` bool, where both dates show the place now; elsewhere nothing is drawn.
+        row: what :func:`changecap.prepare.prepare_files` tells of the pair.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    height, width = valid.shape
+    side = 3.3  # inches of a panel's width
+    tall = side * min(max(height / width, 0.4), 2.0)
+    head, gap = 0.8 + 0.17 * len(row["steps"]), 0.34
+    size = (3 * side + 1.2, head + 2 * (tall + gap) + 0.1)
+    fig = Figure(figsize=size, dpi=100)
+    fig.text(0.1 / size[0], 1 - 0.1 / size[1], row["id"], fontsize=15, weight="bold", va="top")
+    fig.text(0.1 / size[0], 1 - 0.46 / size[1], "\n".join(map(step_text, row["steps"])), fontsize=10, va="top")
+    everywhere = np.ones((height, width), bool)
+    for told in row["steps"]:
+        if told["step"] == "register":
+            _confidence(fig.add_axes((0.72, 1 - 0.62 / size[1], 0.2, 0.16 / size[1])), told["confidence"])
+    states = (("as it was", before, everywhere), ("prepared", after, valid.numpy()))
+    apart = [np.abs(np.subtract(*(_pixels(x).astype(float) for x in pair[:2]))).mean(2) / 255 for _, pair, _ in states]
+    style: dict[str, Any] = {"cmap": "inferno", "vmin": 0.0, "vmax": max(0.1, float(np.quantile(apart[0], 0.98)))}
+    for line, ((state, pair, seen), difference) in enumerate(zip(states, apart, strict=True)):
+        a, b = (_pixels(x) for x in pair[:2])
+        b = np.where(seen[..., None], b, 235)
+        bottom = (size[1] - head - (line + 1) * (tall + gap) + 0.02) / size[1]
+        panels = {
+            f"date {'ab'[line]}, {state}": (a, b)[line],
+            f"checkerboard, {state}": np.where(_squares(height, width)[..., None], a, b),
+            f"difference, {state}: mean {difference[seen].mean():.3f}" if seen.any() else f"difference, {state}": None,
+        }
+        for column, (label, picture) in enumerate(panels.items()):
+            place = ((0.1 + column * (side + 0.08)) / size[0], bottom, side / size[0], tall / size[1])
+            axes = fig.add_axes(place)
+            axes.set_title(label, fontsize=10, loc="left", pad=3)
+            axes.set_axis_off()
+            if picture is None:
+                axes.set_facecolor("0.92")
+                shown = axes.imshow(np.ma.masked_where(~seen, difference), interpolation="nearest", **style)
+            else:
+                axes.imshow(picture, interpolation="nearest")
+    scale = fig.add_axes(((3 * side + 0.4) / size[0], bottom, 0.14 / size[0], (2 * tall + gap) / size[1]))
+    fig.colorbar(shown, cax=scale, extend="max")
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    write_whole(path, buffer.getvalue())
+
+
+def _confidence(axes: Any, confidence: float) -> None:
+    """A bar from 0 to 1."""
+    axes.barh(0, 1, color="0.9")
+    axes.barh(0, confidence, color="tab:green" if confidence > 0.5 else "tab:orange")
+    axes.set(xlim=(0, 1), ylim=(-0.4, 0.4), yticks=[], xticks=[0, 0.5, 1])
+    axes.tick_params(labelsize=8, length=2, pad=1)
+    axes.set_title(f"confidence of the registration: {confidence:.0%}", fontsize=10, loc="left", pad=3)
+
+
+def _squares(height: int, width: int) -> np.ndarray:
+    """A checkerboard ``(H, W)`` bool, six squares along the shorter side."""
+    side = max(1, -(-min(height, width) // 6))
+    return (np.arange(height)[:, None] // side + np.arange(width) // side) % 2 == 0
+
+
+def step_text(told: Mapping[str, Any]) -> str:
+    """What a step did to a pair, in a line."""
+    if told["step"] == "register":
+        (_, _, x), (_, _, y), _ = told["matrix"]
+        done = f"moved by {math.hypot(x, y):.1f} px at the upper left" if told["ok"] else "refused, left where it was"
+        return f"register: {done}; {told['confidence']:.0%} sure to be within 1.5 px"
+    values = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items() if k != "step")
+    return f"{told['step']}: {', '.join(values)}"
+
+
 def _look(axes: Any, pixels: np.ndarray, share: np.ndarray, style: Mapping[str, Any]) -> None:
     """Lay ``share`` ``(h, w)`` over the image ``(H, W, 3)``; what was not looked at shows the land."""
     height, width = pixels.shape[:2]

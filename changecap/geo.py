@@ -100,6 +100,42 @@ def read_colours(path: Path) -> np.ndarray:
         return _colours(layer, _colormap(layer), window)
 
 
+def write(
+    path: Path, pixels: np.ndarray, valid: np.ndarray | None, transform: Any, crs: Any, palette: np.ndarray
+) -> None:
+    """Write a GeoTIFF of an image ``(3, H, W)`` or of classes ``(H, W)``, uint8.
+
+    Args:
+        path: the file.
+        pixels: the image, or the classes.
+        valid: ``(H, W)`` bool, where there are data, kept as the file's mask; ``None``: everywhere.
+        transform: from pixels to coordinates; ``None``: unknown.
+        crs: of the coordinates; ``None``: unknown.
+        palette: colours ``(S, 3)`` of classes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+
+    bands = pixels if pixels.ndim == 3 else pixels[None]
+    count, height, width = bands.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": "uint8"}
+    profile |= {"compress": "deflate", "crs": crs, "transform": transform, "tiled": min(height, width) > 512}
+    try:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=_CACHE), _WARNINGS, catch_warnings():
+            simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path, "w", **profile) as file:
+                file.write(bands)
+                if pixels.ndim == 2:
+                    file.write_colormap(1, {i: tuple(color) for i, color in enumerate(palette.tolist())})
+                if valid is not None:
+                    file.write_mask(valid)
+    except RasterioIOError as error:
+        raise OSError(str(error)) from error
+
+
 class Scene:
     """Two dates of one place, opened once and read window by window; close it, or use it in a ``with``.
 

@@ -6,14 +6,12 @@ goes on, and takes its name when it is whole.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,7 +21,7 @@ from preprocess import recipe as second_cc
 from . import data
 from .augment import follow, turn_of
 from .data.dataset import PairDataset
-from .data.palette import PALETTE
+from .data.save import save
 from .data.second_cc import CAPTIONS
 from .directions import turn_fact
 from .errors import ConfigError, DataError
@@ -130,7 +128,7 @@ def _copies(
             there = second_cc.apply(pair.unsqueeze(), plan)
             for path, x in zip(paths, there, strict=False):
                 if x is not None:
-                    _save(path, x[0])
+                    save(path, x[0])
         entry: dict[str, Any] = {"split": dataset.split, "filename": name}
         if variant != "none":
             entry["variant"] = variant
@@ -139,18 +137,6 @@ def _copies(
         if example.facts is not None:
             entry["facts"] = [turn_fact(fact, turn).to_json() for fact in example.facts]
         yield entry | {"sentences": [{"raw": caption, "tokens": caption.split()} for caption in captions]}
-
-
-def _save(path: Path, x: Tensor) -> None:
-    """Write an image ``(3, H, W)`` or a map ``(H, W)``, whole or not at all."""
-    if x.ndim == 3:
-        image = Image.fromarray(x.permute(1, 2, 0).contiguous().numpy())
-    else:
-        image = Image.fromarray(x.contiguous().numpy())
-        image.putpalette(PALETTE.tobytes())
-    fresh = path.with_name(f"{path.name}.new")
-    image.save(fresh, "PNG", compress_level=1)
-    os.replace(fresh, path)
 
 
 def _numbers(text: str) -> Tensor:

@@ -6,7 +6,7 @@ What does the work is imported when it is called: help must not wait for torch.
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from .errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from .captioner import Captioner
-    from .captioning import Job
+    from .jobs import Job
 
 Config = dict[str, Any]
 
@@ -90,38 +90,23 @@ def _evaluate(config: Config, given: set[str]) -> int:
 
 def _caption(config: Config, given: set[str]) -> int:
     form = _form(config, "text", "json", "csv")
-    files = {key: config[key] and Path(config[key]) for key in ("a", "b", "sem_a", "sem_b")}
-    if config["list"] is not None:
-        if files["a"] or files["b"]:
-            raise UsageError("give a and b, or list, not both")
-    elif not (files["a"] and files["b"]):
-        raise UsageError("caption needs a=... and b=..., two images or two folders, or list=..., a CSV file of pairs")
-    kinds = {path: path.is_dir() for path in files.values() if path and path.exists()}
-    if len(set(kinds.values())) > 1:
-        shown = ", ".join(f"{path} is a {'folder' if is_dir else 'file'}" for path, is_dir in kinds.items())
-        raise UsageError(f"a, b and the maps must be all files or all folders, but {shown}")
-    raster: Config = {key: config[key] for key in ("scale", "window", "bands") if config[key] is not None}
-    raster |= {key: _numbers(config, key, count) for key, count in {"window": 4, "bands": 3}.items() if key in raster}
+    jobs, raster = _jobs(config), _raster(config)
     out, figures = (config[key] and Path(config[key]) for key in ("out", "figure"))
     from .captioner import load
-    from .captioning import jobs_of_folders, jobs_of_list
 
     captioner = load(config["checkpoint"], _device(config))
     _prepare(captioner, config)
-    if config["list"] is not None:
-        jobs = jobs_of_list(Path(config["list"]))
-    elif files["a"].is_dir():
-        captioner.need_maps(files["sem_a"], files["sem_b"])
-        jobs = jobs_of_folders(**files)
-    else:
-        return _caption_pair(captioner, files, out, form, figures, _search(config), raster)
+    if config["list"] is None:
+        if not Path(config["a"]).is_dir():
+            return _caption_pair(captioner, jobs[0], out, form, figures, _search(config), raster)
+        captioner.need_maps(config["sem_a"], config["sem_b"])
     options = {key: config[key] for key in ("batch", "workers")} | _search(config) | raster
     return _caption_files(captioner, jobs, out, form, figures=figures, **options)
 
 
 def _caption_pair(
     captioner: "Captioner",
-    files: Mapping[str, Path],
+    job: "Job",
     out: Path | None,
     form: str,
     figure: Path | None,
@@ -130,16 +115,19 @@ def _caption_pair(
 ) -> int:
     from preprocess import Pair
 
-    from .captioning import formatted, row_of, writing
+    from .captioning import formatted, row_of
     from .figure import draw
+    from .jobs import writing
     from .metrics import write_whole
 
-    pair = captioner.read(*files.values(), **raster)
+    assert job.a is not None  # of one pair they are what was asked for
+    assert job.b is not None
+    pair = captioner.read(job.a, job.b, job.sem_a, job.sem_b, **raster)
     caption = captioner.caption(Pair.stack([pair]), attend=figure is not None, **search)[0]
     if figure is not None:
         with writing(figure):
             draw(figure, pair, caption)
-    row = row_of(files["a"].stem, caption)
+    row = row_of(job.id, caption)
     said = formatted([row], form) if form != "text" else _sentence(caption.text, row)
     if out is not None:
         with writing(out):
@@ -153,24 +141,58 @@ def _caption_files(captioner: "Captioner", jobs: Sequence["Job"], out: Path | No
 
     from .captioning import caption_files, formatted
 
-    rows = []
-    try:
-        for row in caption_files(captioner, jobs, out, form=form, **options):
-            rows.append(row)
-            if out is None and form != "csv":
-                tqdm.write(formatted([row], form), end="")
-    except KeyboardInterrupt:
-        how = f"the same call goes on from there, {out}.part keeps them" if out else "with out=FILE a call can go on"
-        raise KeyboardInterrupt(f"stopped after {len(rows)} of {len(jobs)} pairs; {how}") from None
+    def tell(row: Mapping[str, Any]) -> None:
+        if out is None and form != "csv":
+            tqdm.write(formatted([row], form), end="")
+
+    way = f"the same call goes on from there, {out}.part keeps them" if out else "with out=FILE a call can go on"
+    rows = _all_of(caption_files(captioner, jobs, out, form=form, **options), len(jobs), way, tell)
     if out is None and form == "csv":
         print(formatted(rows, form), end="")
+    return _told(rows, "captioned", out)
+
+
+def _all_of(
+    rows: Iterable[Mapping[str, Any]],
+    count: int,
+    way: str,
+    tell: Callable[[Mapping[str, Any]], None] = lambda row: None,
+) -> list[Mapping[str, Any]]:
+    """The rows of ``count`` pairs as they come; who stops them is told the ``way`` to go on."""
+    done = []
+    try:
+        for row in rows:
+            done.append(row)
+            tell(row)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped after {len(done)} of {count} pairs; {way}") from None
+    return done
+
+
+def _told(rows: Sequence[Mapping[str, Any]], what: str, out: Path | None) -> int:
+    """Say how many pairs were done, and what is wrong with the others; the exit status."""
     failed = [row for row in rows if row["error"] is not None]
-    print(f"{len(rows) - len(failed)} of {len(rows)} pairs captioned" + (f": {out}" if out else ""), file=sys.stderr)
+    print(f"{len(rows) - len(failed)} of {len(rows)} pairs {what}" + (f": {out}" if out else ""), file=sys.stderr)
     for row in failed[:5]:
         print(f"  {row['id']}: {row['error']}", file=sys.stderr)
     if len(failed) > 5:
         print(f"  and {len(failed) - 5} more", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _prepare_pairs(config: Config, given: set[str]) -> int:
+    jobs, raster = _jobs(config), _raster(config)
+    out, figures = Path(config["out"]), config["figure"] and Path(config["figure"])
+    if figures and figures.suffix == ".png" and len(jobs) > 1:
+        raise UsageError(f"figure={figures} is one picture for {len(jobs)} pairs; give a folder")
+    from tqdm import tqdm
+
+    from .prepare import chain_of, in_short, prepare_files
+
+    options = {"workers": config["workers"], "device": _device(config)} | raster
+    rows = prepare_files(chain_of(config["steps"]), jobs, out, figures=figures, **options)
+    way = f"the same call goes on from there, {out} keeps what is done"
+    return _told(_all_of(rows, len(jobs), way, lambda row: tqdm.write(in_short(row))), "prepared", out)
 
 
 def _sentence(text: str, row: Mapping[str, Any]) -> str:
@@ -347,6 +369,19 @@ def _device(config: Config) -> str:
     return str(device_of(config["device"]))
 
 
+def _jobs(config: Config) -> list["Job"]:
+    """The pairs that a call names."""
+    from .jobs import jobs_of
+
+    return jobs_of(*(config[key] and Path(config[key]) for key in ("a", "b", "sem_a", "sem_b", "list")))
+
+
+def _raster(config: Config) -> Config:
+    """How GeoTIFFs are read, in so far as it was said."""
+    said = {key: config[key] for key in ("scale", "window", "bands") if config[key] is not None}
+    return said | {key: _numbers(config, key, count) for key, count in {"window": 4, "bands": 3}.items() if key in said}
+
+
 def _numbers(config: Config, key: str, count: int) -> tuple[int, ...]:
     """The whole numbers of a comma list."""
     try:
@@ -406,6 +441,13 @@ VERBS = {
         plain="runs",
     ),
     "synth": Verb(("changecap synth out=data/synth256 pairs=1000 size=256",), _synth),
+    "prepare": Verb(
+        (
+            "changecap prepare a=before.tif b=after.tif out=aligned figure=aligned.png",
+            "changecap prepare a=before/ b=after/ out=aligned steps=[register,illuminate]",
+        ),
+        _prepare_pairs,
+    ),
     "augment": Verb(("changecap augment data=second_cc data.root=SECOND-CC out=data/augmented",), _augment),
     "parity": Verb(
         (

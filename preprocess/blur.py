@@ -6,11 +6,12 @@ noise ``n``. Each kernel of a table is held against that in the logarithm, and t
 """
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import torch
-from kornia.filters import filter2d, get_gaussian_kernel2d
+from kornia.filters import filter2d, filter2d_separable
 from torch import Tensor
 
 from .illuminate import check
@@ -19,7 +20,7 @@ KINDS = ("none", "gaussian", "motion")
 SIGMAS = torch.arange(0, 5.01, 0.125)
 LENGTHS = torch.arange(3, 20.1, 1.0)
 ANGLES = torch.arange(0, 180, 10.0)
-LONGEST = 64  # pixels of a motion that is drawn: two points a pixel
+REACH = 4.0  # sigmas from the middle of a Gaussian to its end
 TILES = (64, 128)  # many tiles for a Gaussian; fine frequencies for the zeros of a motion
 BANDS = ((0.04, 0.45), (0.03, 0.25))  # cycles per pixel: below, scenes differ; above, there is mostly noise
 LOW = 0.1  # below it a kernel changes little: the contrast is first read there
@@ -45,54 +46,60 @@ class BlurGap(NamedTuple):
     kind: Tensor
 
 
-def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
-    """Blur images ``(B, C, H, W)`` by a Gaussian of ``sigma`` ``(B,)`` pixels; those with 0 stay as they are."""
-    radius = max(1, math.ceil(4 * float(sigma.max())))
-    kernel = get_gaussian_kernel2d(2 * radius + 1, sigma.float().clamp_min(0.05)[:, None].expand(-1, 2))
-    return _blur(x, kernel, sigma > 0)
+def gaussian(x: Tensor, sigma: Tensor, largest: float | None = None) -> Tensor:
+    """Blur images ``(B, C, H, W)`` by a Gaussian of ``sigma`` ``(B,)`` pixels; those with 0 stay as they are.
 
-
-def motion(x: Tensor, length: Tensor, angle: Tensor) -> Tensor:
-    """Blur images ``(B, C, H, W)`` along a line of ``length`` ``(B,)`` pixels at ``angle`` ``(B,)``, see BlurGap.
-
-    Raises:
-        ValueError: a length above :data:`LONGEST`.
+    ``largest`` is what no sigma exceeds, where that is known without looking at them; so for the others below.
     """
-    if length.max() > LONGEST:
-        raise ValueError(f"a motion is at most {LONGEST} pixels long, got {length.max().item():g}")
-    theta = angle.float()[:, None, None, None] * torch.pi / 180
-    half = length.float()[:, None, None, None] / 2
-    radius = max(1, math.ceil(float(length.max()) / 2))
-    y, x_ = _grid(radius, x.device)
-    # Each point of the line is shared out among the four pixels around it.
-    points = torch.linspace(-1, 1, 2 * LONGEST + 1, device=x.device)[:, None, None] * half
-    across = (1 - (x_ - points * theta.cos()).abs()).clamp_min(0)
-    along = (1 - (y + points * theta.sin()).abs()).clamp_min(0)
-    return _blur(x, (across * along).sum(1), length > 1)
+    axis, sigma = _axis(REACH * _most(sigma, largest), x), sigma.to(x.device, torch.float32)
+    wide = sigma.clamp_min(0.05)[:, None]  # below that the kernel is a single 1
+    # its own reach cuts each kernel: an image's blur must not depend on its neighbours in the batch
+    kernel = (-(axis / wide).square() / 2).exp() * (axis.abs() <= (REACH * wide).ceil())
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    return _blur(x, lambda v: filter2d_separable(v, kernel, kernel, "replicate"), sigma > 0)
 
 
-def defocus(x: Tensor, radius: Tensor) -> Tensor:
+def motion(x: Tensor, length: Tensor, angle: Tensor, largest: float | None = None) -> Tensor:
+    """Blur images ``(B, C, H, W)`` along a line of ``length`` ``(B,)`` pixels at ``angle`` ``(B,)``, see BlurGap."""
+    axis, length = _axis(_most(length, largest) / 2 + 1, x), length.to(x.device, torch.float32)
+    theta = torch.deg2rad(angle.to(x.device, torch.float32))[:, None, None]
+    along = (axis * theta.cos() - axis[:, None] * theta.sin()).abs()  # (B, k, k); rows count downwards
+    across = (axis * theta.sin() + axis[:, None] * theta.cos()).abs()
+    ends = (length[:, None, None].clamp_min(1) / 2 + 0.5 - along).clamp(0, 1)
+    return _under(x, ends * (1 - across).clamp_min(0), length > 1)
+
+
+def defocus(x: Tensor, radius: Tensor, largest: float | None = None) -> Tensor:
     """Blur images ``(B, C, H, W)`` by a disc of ``radius`` ``(B,)`` pixels; those with 0 stay as they are."""
-    y, x_ = _grid(max(1, math.ceil(float(radius.max()))), x.device)
-    disc = (radius.float()[:, None, None] + 0.5 - (x_.square() + y.square()).sqrt()).clamp(0, 1)
-    return _blur(x, disc, radius > 0)
+    axis, radius = _axis(_most(radius, largest), x), radius.to(x.device, torch.float32)
+    disc = (radius[:, None, None] + 0.5 - (axis.square() + axis[:, None].square()).sqrt()).clamp(0, 1)
+    return _under(x, disc, radius > 0)
 
 
-def _grid(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    axis = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    return y, x
+def _most(values: Tensor, largest: float | None) -> float:
+    return float(values.max()) if largest is None else largest
 
 
-def _blur(x: Tensor, kernel: Tensor, where: Tensor) -> Tensor:
-    """``x`` under kernels ``(B, k, k)`` that are made to sum to one, borders repeated; NaN is left out and stays."""
-    holes = x.isnan()
+def _axis(reach: float, like: Tensor) -> Tensor:
+    """Pixels ``(k,)`` on both sides of a kernel's middle, up to ``reach``."""
+    radius = max(1, math.ceil(reach))
+    return torch.arange(-radius, radius + 1, device=like.device, dtype=torch.float32)
+
+
+def _under(x: Tensor, kernel: Tensor, where: Tensor) -> Tensor:
     kernel = kernel / kernel.sum((1, 2), keepdim=True)
-    out = filter2d(torch.nan_to_num(x).float(), kernel, "replicate")
-    if holes.any():
-        out = out / filter2d((~holes).float(), kernel, "replicate").clamp_min(1e-6)
-    keep = holes | ~where[:, None, None, None]
-    return torch.where(keep, x, out.to(x.dtype))
+    return _blur(x, lambda v: filter2d(v, kernel, "replicate"), where)
+
+
+def _blur(x: Tensor, filtered: Callable[[Tensor], Tensor], where: Tensor) -> Tensor:
+    """``x`` as kernels that sum to one have it ``where`` ``(B,)``, borders repeated; NaN is left out and stays."""
+    if x.sum().isfinite():  # a mask of every pixel costs as much as a small blur
+        out = filtered(x.float()).to(x.dtype)
+    else:
+        holes = x.isnan()
+        out = filtered(torch.nan_to_num(x).float()) / filtered((~holes).float()).clamp_min(1e-6)
+        out = torch.where(holes, x, out.to(x.dtype))
+    return out if where.all() else torch.where(where[:, None, None, None], out, x)
 
 
 @torch.no_grad()

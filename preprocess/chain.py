@@ -53,7 +53,7 @@ class Chain(nn.Module):
         """The ``pair``, a batch or a single one, after all steps; see :meth:`run`."""
         if pair.a.ndim == 4:
             return self.run(pair, generator).pair
-        return Pair(*(None if x is None else x[0] for x in self.run(pair.unsqueeze(), generator).pair))  # type: ignore[arg-type]
+        return self.run(pair.unsqueeze(), generator).pair.squeeze()
 
     def run(self, pair: Pair, generator: torch.Generator | None = None) -> Done:
         """A batched ``pair`` after all steps, and what was done to it; the input stays as it is.

@@ -7,14 +7,15 @@ mean the same at any size; what varies smoothly over an image is given on a latt
 
 import kornia
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
+
+from . import blur
 
 
 def gamma(x: Tensor, exponent: Tensor) -> Tensor:
     """``x ** exponent``; ``exponent`` ``(B,)`` above 1 darkens."""
-    return kornia.enhance.adjust_gamma(x, exponent.to(x))
+    return x.log().mul_(exponent.to(x)[:, None, None, None]).exp_()  # twice as fast as a power; of 0 it is 0
 
 
 def brightness(x: Tensor, shift: Tensor) -> Tensor:
@@ -110,11 +111,9 @@ _SKYLIGHT = (1.0, 0.95, 0.85)  # of what the sun takes away in shadow, by channe
 
 
 def gaussian_blur(x: Tensor, sigma: Tensor, largest: float) -> Tensor:
-    """Blur by Gaussians of standard deviation ``sigma`` ``(B,)``; none is above ``largest``, which sets the kernel."""
+    """Blur by Gaussians of standard deviation ``sigma`` ``(B,)``; none is above ``largest``."""
     side = min(x.shape[-2:])
-    radius = max(1, int(3 * largest * side + 0.5))
-    each = (sigma * side).clamp(min=0.05).to(x)[:, None].expand(-1, 2)  # below that the kernel is a single 1
-    return kornia.filters.gaussian_blur2d(x, 2 * radius + 1, each, border_type="replicate")
+    return blur.gaussian(x, sigma * side, largest * side)
 
 
 def motion_blur(x: Tensor, length: Tensor, angle: Tensor, largest: float) -> Tensor:
@@ -122,22 +121,12 @@ def motion_blur(x: Tensor, length: Tensor, angle: Tensor, largest: float) -> Ten
 
     Args:
         x: images.
-        length: of the path, ``(B,)``; none is above ``largest``, which sets the kernel.
-        angle: of the path against the rows, radians ``(B,)``.
+        length: of the path, ``(B,)``; none is above ``largest``.
+        angle: of the path against the rows, radians ``(B,)``, towards the bottom as in all of this file.
         largest: the longest path there can be.
     """
     side = min(x.shape[-2:])
-    radius = max(1, int(largest * side / 2 + 1))
-    steps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
-    length, angle = ((v.to(x))[:, None, None] for v in (length * side, angle))
-    along = steps * angle.cos() + steps[:, None] * angle.sin()  # (B, k, k)
-    across = steps[:, None] * angle.cos() - steps * angle.sin()
-    ends = (length.clamp(min=1) / 2 + 0.5 - along.abs()).clamp(0, 1)
-    kernels = ends * (1 - across.abs()).clamp(min=0)
-    kernels = kernels / kernels.sum((-2, -1), keepdim=True)
-    padded = F.pad(x, (radius,) * 4, mode="replicate")
-    flat = padded.flatten(0, 1)[None]  # (1, 3B, H', W')
-    return F.conv2d(flat, kernels.repeat_interleave(3, 0)[:, None], groups=flat.shape[1])[0].unflatten(0, x.shape[:2])
+    return blur.motion(x, length * side, -torch.rad2deg(angle), largest * side)
 
 
 def resolution(x: Tensor, pixel: float) -> Tensor:

@@ -56,6 +56,10 @@ class Pair(NamedTuple):
         """A batch of this one sample."""
         return Pair(*(None if x is None else x.unsqueeze(0) for x in self))  # type: ignore[arg-type]
 
+    def squeeze(self) -> "Pair":
+        """The one sample of this batch; undoes :meth:`unsqueeze`."""
+        return Pair(*(None if x is None else x.squeeze(0) for x in self))  # type: ignore[arg-type]
+
     @staticmethod
     def stack(pairs: Sequence["Pair"]) -> "Pair":
         """Samples of one size as a batch."""

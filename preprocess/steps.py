@@ -1,23 +1,20 @@
 """The steps that a chain is made of, each a module from pair to pair.
 
 Some always act; the others are augmentations and act in training mode only, as dropout does. Geometry is drawn once for
-all four tensors; light and blur for each date.
+all four tensors; light and blur for each date, see :mod:`preprocess.drawn`.
 """
 
-import math
 from abc import abstractmethod
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from . import operators, recipe
-from .blur import blur_gap, equalise
-from .corrupt import as_float
+from . import recipe
+from .blur import KINDS, blur_gap, equalise
 from .corrupting import Corrupt
+from .drawn import Brightness, Defocus, Gamma, GaussianBlur, MotionBlur
 from .illuminate import METHODS, illuminate
-from .levels import PX
 from .pair import Pair
 from .registration import register
 from .registration.estimate import PROFILES
@@ -25,8 +22,6 @@ from .registration.motion import MODELS
 from .step import Parameters, Step, probability
 from .turns import turned, turns
 from .warp import warp_pair
-
-DATES = ("each", "both", "a", "b")
 
 
 class Register(Step):
@@ -64,6 +59,8 @@ class Illuminate(Step):
 
 class Equalise(Step):
     """Blur the sharper date until both are as sharp; see :func:`preprocess.blur.equalise`."""
+
+    words: Mapping[str, Sequence[str]] = {"kind": KINDS}
 
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         """See :meth:`Step.forward`."""
@@ -126,109 +123,6 @@ class Rotate90(_Turning):
         return turns(quarters % 2 == 1, (quarters == 1) | (quarters == 2), quarters >= 2)
 
 
-class _PerDate(Step):
-    """Something between ``low`` and ``high`` happens to a date with probability ``p``.
-
-    ``dates``: ``"each"`` of them draws for itself, ``"both"`` get the same, or ``"a"`` or ``"b"`` alone gets it.
-    """
-
-    draws = 6  # for each date: whether, how much, and one more
-    limits = (-math.inf, math.inf)
-
-    def __init__(self, low: float, high: float, p: float, dates: str) -> None:
-        super().__init__()
-        least, most = self.limits
-        if not (least <= low <= high <= most):
-            raise ValueError(f"low and high must be in order and in [{least}, {most}], got low={low}, high={high}")
-        if dates not in DATES:
-            raise ValueError(f"dates must be one of {', '.join(DATES)}, got {dates!r}")
-        self.low, self.high, self.p, self.dates = low, high, probability("p", p), dates
-
-    def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
-        images, record = {"a": pair.a, "b": pair.b}, Parameters()
-        for date, x in images.items():
-            if self.dates not in ("each", "both", date):
-                continue
-            of_date = u[:, 3:] if date == "b" and self.dates != "both" else u[:, :3]
-            happens, drawn = of_date[:, 0] < self.p, self._drawn(of_date[:, 1:])
-            there = as_float(partial(self._change, **drawn), x)
-            images[date] = torch.where(happens.to(x.device)[:, None, None, None], there, x)
-            # what does not happen is not a number in the record
-            record |= {f"{name}_{date}": value.where(happens, torch.nan) for name, value in drawn.items()}
-        return Pair(images["a"], images["b"], pair.sem_a, pair.sem_b), record
-
-    @abstractmethod
-    def _drawn(self, u: Tensor) -> Parameters:
-        """What ``_change`` takes, ``(B,)`` each, by numbers ``u`` ``(B, 2)``."""
-
-    @abstractmethod
-    def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        """Images ``x`` ``(B, 3, H, W)`` in [0, 1] after what was drawn."""
-
-    def _between(self, u: Tensor) -> Tensor:
-        return self.low + (self.high - self.low) * u
-
-
-class Gamma(_PerDate):
-    """Raise to a power between ``low`` and ``high``, even on a logarithmic scale."""
-
-    limits = (0.01, 100.0)
-
-    def __init__(self, low: float = 0.6, high: float = 1.7, p: float = 1.0, dates: str = "each") -> None:
-        super().__init__(low, high, p, dates)
-
-    def _drawn(self, u: Tensor) -> Parameters:
-        return {"exponent": self.low * (self.high / self.low) ** u[:, 0]}
-
-    def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        return operators.gamma(x, **drawn)
-
-
-class Brightness(_PerDate):
-    """Add between ``low`` and ``high``, saturating at black and white."""
-
-    limits = (-1.0, 1.0)
-
-    def __init__(self, low: float = -0.15, high: float = 0.15, p: float = 1.0, dates: str = "each") -> None:
-        super().__init__(low, high, p, dates)
-
-    def _drawn(self, u: Tensor) -> Parameters:
-        return {"shift": self._between(u[:, 0])}
-
-    def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        return operators.brightness(x, **drawn)
-
-
-class GaussianBlur(_PerDate):
-    """Blur by a standard deviation between ``low`` and ``high``, in pixels of an image of side 256."""
-
-    limits = (0.0, 32.0)
-
-    def __init__(self, low: float = 0.0, high: float = 2.0, p: float = 0.5, dates: str = "each") -> None:
-        super().__init__(low, high, p, dates)
-
-    def _drawn(self, u: Tensor) -> Parameters:
-        return {"sigma": self._between(u[:, 0])}
-
-    def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        return operators.gaussian_blur(x, drawn["sigma"] * PX, self.high * PX)
-
-
-class MotionBlur(_PerDate):
-    """Average over a straight path of any direction and a length between ``low`` and ``high``, pixels as above."""
-
-    limits = (0.0, 64.0)
-
-    def __init__(self, low: float = 5.0, high: float = 15.0, p: float = 0.5, dates: str = "each") -> None:
-        super().__init__(low, high, p, dates)
-
-    def _drawn(self, u: Tensor) -> Parameters:
-        return {"length": self._between(u[:, 0]), "angle": math.pi * u[:, 1]}
-
-    def _change(self, x: Tensor, **drawn: Tensor) -> Tensor:
-        return operators.motion_blur(x, drawn["length"] * PX, drawn["angle"], self.high * PX)
-
-
 class SecondCC(Step):
     """The recipe of SECOND-CC on the fly: with probability ``p`` one of its variants; see :mod:`preprocess.recipe`."""
 
@@ -258,6 +152,7 @@ STEPS: Mapping[str, type[Step]] = {
     "brightness": Brightness,
     "gaussian_blur": GaussianBlur,
     "motion_blur": MotionBlur,
+    "defocus": Defocus,
     "corrupt": Corrupt,
     "second_cc": SecondCC,
 }

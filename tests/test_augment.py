@@ -165,14 +165,14 @@ def test_an_interrupted_call_goes_on_to_the_same_data_set(root, augmented, tmp_p
 
     done = []
 
-    def stops(path, x, save=recipe._save):
+    def stops(path, x, save=recipe.save):
         if len(done) == 90:
             raise OSError("No space left on device")
         done.append(path)
         save(path, x)
 
     out = tmp_path / "more"
-    monkeypatch.setattr(recipe, "_save", stops)
+    monkeypatch.setattr(recipe, "save", stops)
     with pytest.raises(DataError, match="No space left"):
         augment(out, "second_cc", root, workers=1, progress=False)
     assert not out.exists()

@@ -15,10 +15,12 @@ from test_captioner import build, draw, files
 
 import zoo
 from changecap import captioning
+from changecap.augment import chains
 from changecap.captioner import Captioner
-from changecap.captioning import Job, caption_files, formatted, jobs_of_folders, jobs_of_list
+from changecap.captioning import caption_files, formatted
 from changecap.cli import main
 from changecap.errors import DataError
+from changecap.jobs import Job, jobs_of_folders, jobs_of_list
 
 
 def talkative(inputs):
@@ -378,6 +380,44 @@ def test_ctrl_c_says_how_to_go_on(saved, folders, tmp_path, capsys, monkeypatch,
 def test_what_to_caption_must_be_said_in_one_way(arguments, message, capsys):
     assert main(["caption", "checkpoint=x", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+STEPS = [{"illuminate": {"method": "clahe"}}]
+
+
+@pytest.fixture
+def with_steps(folders, tmp_path):
+    """A checkpoint that remembers steps; captioners with its steps, with others and without; pairs with captions."""
+    checkpoint = talkative("rgb")
+    checkpoint.config["preprocess"] = {"format": 1, "steps": STEPS}
+    checkpoint.save(tmp_path / "with steps")
+    captioners = {"own": STEPS, "[illuminate]": ["illuminate"], "[]": []}
+    for key, steps in captioners.items():
+        captioners[key] = talkative("rgb")
+        captioners[key].prepare = chains({"steps": steps})[0]
+    captions = {f"pair {i}.png": ["a house appears beside the road"] for i in range(5)}
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    return captioners
+
+
+@pytest.mark.parametrize("asked", ["own", "[illuminate]", "[]"])
+def test_steps_that_are_asked_for_are_done_in_place_of_the_checkpoints_own(
+    with_steps, folders, tmp_path, asked, capsys
+):
+    given = [] if asked == "own" else [f"preprocess.steps={asked}"]
+    jobs = jobs_of_folders(*folders)
+    expected = {key: [c(job.a, job.b, beams=1).score for job in jobs] for key, c in with_steps.items()}
+    assert all(expected[key] != pytest.approx(expected[asked], abs=1e-3) for key in expected if key != asked)
+
+    call = [f"checkpoint={tmp_path / 'with steps'}", "beams=1", *given]
+    assert main(["caption", *call, f"a={folders[0]}", f"b={folders[1]}", "format=json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["log_probability"] for row in rows] == pytest.approx(expected[asked], abs=1e-4)
+
+    options = ["baselines=false", "report=false", f"out={tmp_path / 'scored'}"]
+    assert main(["evaluate", *call, "data=folder", f"data.root={tmp_path}", *options]) == 0
+    said = json.loads((tmp_path / "scored" / "hypotheses.json").read_text())
+    assert [*said.values()] == [with_steps[asked](job.a, job.b, beams=1).text for job in jobs]
 
 
 # GeoTIFFs

@@ -18,12 +18,12 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from changecap import geo
-from changecap.captioning import jobs_of_list
 from changecap.data import Example, reader
 from changecap.data.dataset import PairDataset, read_image, read_map
 from changecap.data.pack import PAGE, Pack
 from changecap.data.palette import to_rgb
 from changecap.errors import DataError
+from changecap.jobs import jobs_of_list
 from changecap.vocabulary import Vocabulary
 
 FILES = 1000  # of each format

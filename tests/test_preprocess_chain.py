@@ -1,6 +1,7 @@
 """The chain: steps by name, drawn from a generator, one batch as its samples, what was drawn told."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from preprocess import Pair, build
 from preprocess.chain import STEPS
 
 RANDOM = [name for name in STEPS if STEPS[name].draws]
-ALL = ["flip", "transpose", "rotate90", "gamma", "brightness", "gaussian_blur", "motion_blur"]
+ALL = ["flip", "transpose", "rotate90", "gamma", "brightness", "gaussian_blur", "motion_blur", "defocus"]
 
 
 def made(count=4, shape=(24, 24), seed=0):
@@ -77,10 +78,10 @@ def test_a_quarter_turn_is_clockwise():
     assert all(torch.equal(done.pair.a[i], image[i].rot90(-1, (-2, -1))) for i in turned)
 
 
-@pytest.mark.parametrize("name", ["gamma", "brightness", "gaussian_blur", "motion_blur"])
+@pytest.mark.parametrize("name", ["gamma", "brightness", "gaussian_blur", "motion_blur", "defocus"])
 def test_light_and_blur_are_drawn_for_each_date_and_leave_maps_alone(name):
-    image = made().a
-    pair = Pair(image, image, *made()[2:])
+    image, _, *maps = made(shape=(96, 96))
+    pair = Pair(image, image, *maps)
     each = build([{name: {"p": 1.0}}])(pair, dice())
     both = build([{name: {"p": 1.0, "dates": "both"}}])(pair, dice())
     only_b = build([{name: {"p": 1.0, "dates": "b"}}])(pair, dice())
@@ -164,6 +165,24 @@ def test_what_is_told_can_be_measured():
     assert gamma["exponent_b"].max() <= 1.7
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("gaussian_blur", "sigma"), ("motion_blur", "length"), ("defocus", "radius")]
+)
+def test_what_is_told_of_a_blur_can_be_measured_in_pixels_of_256(name, size):
+    point = torch.zeros(8, 3, 128, 128)
+    point[..., 64, 64] = 1
+    steps = [{name: {"low": 8.0, "high": 16.0, "p": 1.0, "dates": "b"}}]
+    done = build(steps).run(Pair(point, point), dice())
+    told = {key: value.float() for key, value in done.parameters[0][1].items()}
+    line = torch.arange(128.0) - 64
+    radians = torch.deg2rad(told.get("angle_b", torch.zeros(8)))[:, None, None]  # from the x axis towards the top
+    along = line * radians.cos() - line[:, None] * radians.sin()
+    variance = (done.pair.b[:, 0] * along.square()).sum((1, 2))
+    # of its square what is the variance along a line
+    size, share = {"gaussian_blur": ("sigma", 1), "motion_blur": ("length", 1 / 12), "defocus": ("radius", 1 / 4)}[name]
+    assert_close(variance, share * (told[f"{size}_b"] / 2).square(), rtol=0.1, atol=0.2)
+
+
 def test_a_chain_is_built_again_of_its_plain_configuration():
     chain = build(["flip", {"gamma": {"low": 0.5}}])
     again = build(json.loads(json.dumps(chain.config)))
@@ -233,6 +252,31 @@ def test_constant_images_of_any_size_stay_finite(shape, value):
     done = build(["register", *ALL]).run(Pair(image, image), dice())
     assert done.pair.b.isfinite().all()
     assert not done.parameters[0][1]["ok"].any()
+
+
+@pytest.mark.parametrize("nothing", [0.0, math.nan])
+@pytest.mark.parametrize("dates", ["a", "b", "ab"])
+def test_a_date_without_data_is_refused_and_both_are_left_as_they_are(nothing, dates):
+    empty, (image, _, *maps) = torch.full((1, 3, 96, 96), nothing), made(1, shape=(96, 96))
+    pair = Pair(*(empty if date in dates else image for date in "ab"), *maps)
+    done = build(["register", "illuminate", "equalise"]).eval().run(pair)
+    assert not done.parameters[0][1]["ok"].any()
+    for x, y in zip(done.pair, pair, strict=True):
+        assert_close(x, y, atol=1e-5, rtol=0, equal_nan=True)  # of float images a warp by nothing rounds
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16])
+def test_maps_of_two_classes_keep_them_and_their_type(dtype):
+    wide = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 40, generator=dice(1)), 160, mode="bicubic").clamp(0, 1)
+    a, b = wide[..., 16:144, 16:144], wide[..., 12:140, 21:149]
+    two = (wide[:, 0] > 0.5).to(dtype)
+    pair = Pair(a, b, two[:, 16:144, 16:144], two[:, 12:140, 21:149])
+    done = build(["register", "flip", "transpose", "gamma"]).run(pair, dice()).pair
+    for m in (done.sem_a, done.sem_b):
+        assert m.dtype == dtype
+        assert set(m.unique().tolist()) == {0, 1}
+    inner = (..., slice(12, -12), slice(12, -12))
+    assert (done.sem_a[inner] == done.sem_b[inner]).float().mean() > 0.98
 
 
 def test_a_quarter_turn_of_an_oblong_image_is_refused():
