@@ -1,6 +1,7 @@
 """What captioners are shown: pairs after a corruption and what is done about it, made once for all captioners."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ class Look(NamedTuple):
         return pair if self.size is None else pair.resize(self.size)
 
 
+@lru_cache
 def is_undone(setting: Setting) -> bool:
     """Whether what ``setting`` does to a pair has an inverse: whether it is a plane motion."""
     name = setting.corruption

@@ -58,6 +58,10 @@ class Speaker:
             self.inputs, self.look = "rgb", Look(None, None, False)
             self.fingerprint = {"callable": name}  # what is inside cannot be told: another name for another captioner
 
+    def is_of(self, model: str) -> bool:
+        """Whether it is a captioner of the zoo's ``model``."""
+        return isinstance(self.who, Captioner) and self.who.config["model"]["name"] == model
+
     def say(self, view: Pair, batch: int, still: str | None = None) -> list[str]:
         """A sentence of each pair.
 
