@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,12 @@ from changecap.ablation.grid import (
     Setting,
     choose,
     described,
-    grid,
+    grid_of,
     group_of,
     groups,
     same_as,
 )
+from changecap.errors import ConfigError
 from preprocess.corrupt import CORRUPTIONS
 
 FLAGS = st.dictionaries(st.text(min_size=1, max_size=2), st.booleans(), min_size=1, max_size=20)
@@ -50,13 +53,13 @@ def test_every_corruption_is_in_one_group():
 
 
 def test_groups_and_names_mix_and_all_is_all():
-    assert set(grid("geometry,gamma").corruptions) == {*groups()["geometry"], "gamma"}
-    assert grid("all").corruptions == tuple(CORRUPTIONS)
-    assert grid("gamma, gamma", severities=(3, 1, 3)).settings == [CLEAN, Setting("gamma", 1), Setting("gamma", 3)]
+    assert set(grid_of("geometry,gamma").corruptions) == {*groups()["geometry"], "gamma"}
+    assert grid_of("all").corruptions == tuple(CORRUPTIONS)
+    assert grid_of("gamma, gamma", severities=(3, 1, 3)).settings == [CLEAN, Setting("gamma", 1), Setting("gamma", 3)]
 
 
 def test_none_is_always_among_the_variants():
-    assert grid("gamma", variants=("register",)).variants == ("none", "register")
+    assert grid_of("gamma", variants=("register",)).variants == ("none", "register")
 
 
 @pytest.mark.parametrize("undone", [True, False])
@@ -67,3 +70,9 @@ def test_a_clean_oracle_is_the_clean_pair(undone):
 
 def test_a_severity_has_its_level():
     assert described("translation", 4) == {"corruption": "translation", "level": 8, "unit": "px shift"}
+
+
+def test_a_group_that_is_empty_is_refused(monkeypatch):
+    monkeypatch.setattr(sys.modules["preprocess.corrupt"], "GROUPS", {"light": ("gamma",), HELD_OUT: ()}, raising=False)
+    with pytest.raises(ConfigError, match="there is no corruption in held_out; expected some of: "):
+        grid_of("held_out")

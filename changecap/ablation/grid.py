@@ -48,7 +48,7 @@ CLEAN = Setting()
 
 
 class Grid(NamedTuple):
-    """All that is asked for; made by :func:`grid`."""
+    """All that is asked for; made by :func:`grid_of`."""
 
     corruptions: tuple[str, ...]
     severities: tuple[int, ...]
@@ -79,7 +79,7 @@ def group_of(corruption: str) -> str:
     return next(group for group, names in groups().items() if corruption in names)
 
 
-def grid(
+def grid_of(
     corruptions: str | Sequence[str] = "all",
     severities: Sequence[int] = SEVERITIES,
     variants: Sequence[str] = (NONE, "register", "register+illuminate", ORACLE),
@@ -111,7 +111,9 @@ def grid(
         raise ConfigError(f"side must be one of {', '.join(SIDES)}, got {side!r}")
     for variant in variants:
         steps(variant)
-    in_order = tuple(name for name in CORRUPTIONS if name in wanted)
+    if not wanted:
+        raise ConfigError(f"there is no corruption in {', '.join(asked)}; expected some of: {', '.join(CORRUPTIONS)}")
+    in_order = tuple(name for names in groups().values() for name in names if name in wanted)
     return Grid(in_order, tuple(sorted(set(severities))), tuple(dict.fromkeys((NONE, *variants))), side, seed)
 
 

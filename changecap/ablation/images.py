@@ -66,13 +66,11 @@ def views(
     chains = {name: build([name]).eval() for variant in wanted for name in steps(variant)}
     for start in range(0, number, _CHUNK):
         places = range(start, min(start + _CHUNK, number))
-        clean = Pair(*(None if x is None else x[start : places.stop] for x in pairs.images)).to(device)  # type: ignore[arg-type]
-        ids = pairs.ids[start : places.stop]
-        shown = _shown(clean, pairs, places, setting, grid)
-        after: dict[tuple[str, ...], Pair] = {(): shown}  # steps -> pair: variants share how they begin
+        worse = shown(pairs, places, setting, grid, device)
+        after: dict[tuple[str, ...], Pair] = {(): worse}  # steps -> pair: variants share how they begin
         for variant, looks in wanted.items():
             if variant == ORACLE:
-                pair = _undone(shown, ids, pairs.dataset, setting, grid)
+                pair = _undone(worse, pairs.ids[start : places.stop], pairs.dataset, setting, grid)
             else:
                 names = steps(variant)
                 for n in range(1, len(names) + 1):
@@ -84,9 +82,11 @@ def views(
     return {key: _joined(parts) for key, parts in found.items()}
 
 
-def _shown(clean: Pair, pairs: Pairs, places: range, setting: Setting, grid: Grid) -> Pair:
-    """Pairs ``places`` after what the setting does to them."""
-    ids = pairs.ids[places.start : places.stop]
+def shown(pairs: Pairs, places: range, setting: Setting, grid: Grid, device: str = "cpu") -> Pair:
+    """Pairs ``places`` after what ``setting`` does to them, in the size they are stored in, uint8."""
+    rows = slice(places.start, places.stop)
+    clean = Pair(*(None if x is None else x[rows] for x in pairs.images)).to(device)  # type: ignore[arg-type]
+    ids = pairs.ids[rows]
     if setting.corruption is not None:
         return corrupt(clean, setting.corruption, setting.severity, ids, pairs.dataset, grid.seed, grid.side)
     if setting.maps in (None, "true"):
@@ -99,11 +99,11 @@ def _shown(clean: Pair, pairs: Pairs, places: range, setting: Setting, grid: Gri
         moved = corrupt(clean, "viewpoint", 3, ids, pairs.dataset, grid.seed, "b")
         return clean._replace(sem_b=moved.sem_b)
     others = [(n + pairs.count // 2) % pairs.count for n in places]  # a changed pair gets those of an unchanged one
-    sem_a, sem_b = (x[others].to(clean.a.device) for x in (pairs.images.sem_a, pairs.images.sem_b))
+    sem_a, sem_b = (x[others].to(device) for x in (pairs.images.sem_a, pairs.images.sem_b))
     return clean._replace(sem_a=sem_a, sem_b=sem_b)
 
 
-def _undone(shown: Pair, ids: Sequence[str], dataset: str, setting: Setting, grid: Grid) -> Pair:
+def _undone(worse: Pair, ids: Sequence[str], dataset: str, setting: Setting, grid: Grid) -> Pair:
     """Pairs with the plane motion of their setting taken back."""
     assert setting.corruption is not None
     drawn = parameters(setting.corruption, setting.severity, ids, dataset, grid.seed)
@@ -113,7 +113,7 @@ def _undone(shown: Pair, ids: Sequence[str], dataset: str, setting: Setting, gri
     def back(x: Tensor, sem: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return as_float(lambda y: move(y, matrix=inverse), x), None if sem is None else move(sem, matrix=inverse)
 
-    a, b, sem_a, sem_b = shown
+    a, b, sem_a, sem_b = worse
     if grid.side in ("a", "both"):
         a, sem_a = back(a, sem_a)
     if grid.side in ("b", "both"):

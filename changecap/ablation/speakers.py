@@ -20,6 +20,7 @@ from .images import Look
 
 Say = Callable[[Tensor, Tensor], Sequence[str]]
 Anyone = Captioner | Say | str | Path
+Captioners = Anyone | Mapping[str, Anyone | Sequence[Anyone]] | Sequence[Anyone]
 _REUSED = 1 << 30  # bytes of features that a captioner keeps of the untouched side
 
 
@@ -111,7 +112,7 @@ class Speaker:
 
 
 def speakers(
-    captioners: Anyone | Mapping[str, Anyone | Sequence[Anyone]] | Sequence[Anyone],
+    captioners: Captioners,
     device: str = "cpu",
     beams: int = 1,
     decode: Mapping[str, Any] | None = None,
