@@ -13,6 +13,7 @@ from changecap.ablation.merits import (
     mce,
     mean,
     relative,
+    surely_loses,
     times,
     won_back,
 )
@@ -81,6 +82,16 @@ def test_mce_is_1_for_the_reference_and_leaves_out_what_costs_it_nothing():
     nothing, left_out = mce({"light": ours["light"]}, reference)
     assert np.isnan(nothing[0])
     assert left_out == ["light"]
+
+
+def test_a_loss_is_sure_iff_its_interval_is_above_nothing():
+    assert surely_loses([draws(0.8, 0.7, 0.9), draws(0.9, 0.9, 0.9)])
+    assert not surely_loses([draws(0.9, *[0.8] * 19, 1.1, 1.1)])
+    assert not surely_loses([draws(1.0, 1.0)])
+    unsure = {"blur": [draws(0.9, 0.5, 1.1)], "shift": [draws(0.5, 0.5, 0.5)]}
+    error, left_out = mce({"blur": [draws(0.5, 0.5, 0.5)], "shift": [draws(0.75, 0.75, 0.75)]}, unsure)
+    np.testing.assert_allclose(error, draws(0.5, 0.5, 0.5))
+    assert left_out == ["blur"]
 
 
 def test_a_variant_gains_what_it_raises_the_mean_by_and_wins_back_a_share_of_the_loss():

@@ -78,17 +78,23 @@ def corruption_error(ours: Sequence[Draws], reference: Sequence[Draws]) -> Draws
 
 
 def mce(ours: Mapping[str, Sequence[Draws]], reference: Mapping[str, Sequence[Draws]]) -> tuple[Draws, list[str]]:
-    """The mean of `corruption_error` over corruptions, and those that were left out, since the reference loses nothing.
+    """The mean of `corruption_error` over corruptions, and those left out, where the reference does not surely lose.
 
     Args:
         ours: Relative scores of each severity, by corruption.
         reference: The same of the reference.
     """
     errors = {name: corruption_error(several, reference[name]) for name, several in ours.items()}
-    left_out = [name for name, error in errors.items() if np.isnan(error[0])]
+    left_out = [name for name in ours if not surely_loses(reference[name])]
     kept = [error for name, error in errors.items() if name not in left_out]
     some = next(iter(errors.values()))
     return (mean(kept) if kept else np.full(np.shape(some), np.nan)), left_out
+
+
+def surely_loses(several: Sequence[Draws]) -> bool:
+    """Whether the mean of relative scores is below 1, with its interval: only then a share of the loss means much."""
+    lost = estimate([1 - mean(several)])
+    return lost is not None and lost.low > 0
 
 
 def gain(cured: Sequence[Draws], uncured: Sequence[Draws]) -> Draws:

@@ -19,6 +19,7 @@ from .merits import (
     mce,
     mean,
     relative,
+    surely_loses,
     times,
     won_back,
 )
@@ -99,8 +100,9 @@ def summary(found: Measured) -> list[Row]:
     """A row for each captioner, variant and scope: what its conditions come to.
 
     Scopes are `CORE`, the groups and the corruptions asked for, over all severities and over severity 3 alone.
-    ``gain`` and ``won_back`` are of relative sm4 against no cure, ``cost`` is that on all clean pairs; ``mce`` divides
-    by what the reference loses without cure. ``added_false_alarm`` is above the clean rate of the same pairs.
+    ``gain`` is of relative sm4 against no cure, ``won_back`` its share of what is lost where something surely is,
+    ``cost`` that on all clean pairs; ``mce`` divides by what the reference loses without cure. ``added_false_alarm`` is
+    above the clean rate of the same pairs.
     """
     asked = found.bench.grid
     made = []
@@ -182,7 +184,7 @@ def _merits(
     if variant != NONE:
         on, off = ([every(run, which) for run in runs] for which in (variant, NONE))
         figures["gain"] = estimate([gain(*both) for both in zip(on, off, strict=True)])
-        figures["won_back"] = estimate([won_back(seeds(on), seeds(off))])
+        figures["won_back"] = estimate([won_back(seeds(on), seeds(off))]) if surely_loses(seeds(off)) else None
         clean = [(run[_place(CLEAN, variant)], run[Condition(CLEAN)]) for run in found.clean[system]]
         figures["cost"] = estimate([cost(cell["sm4"], base["sm4"]) for cell, base in clean])
     is_cure = variant not in (NONE, ORACLE)

@@ -158,5 +158,5 @@ def _of_reference(head: Mapping[str, Any], summary: Sequence[Row]) -> str:
     whole = (r for r in summary if r["scope"] == CORE and r["severities"] == "all")
     left_out: list[str] = next((r["mce_left_out"] for r in whole), [])
     if left_out:
-        said.append(f"Left out, since the reference loses nothing: {', '.join(map(_plain, left_out))}.")
+        said.append(f"Left out, since the reference does not surely lose there: {', '.join(map(_plain, left_out))}.")
     return " ".join(said)
