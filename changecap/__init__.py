@@ -4,6 +4,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .ablation import ablate as ablate
     from .captioner import Caption as Caption
     from .captioner import Captioner as Captioner
     from .captioner import create_model as create_model
@@ -16,11 +17,12 @@ __version__ = metadata.version("changecap")
 _PUBLIC = {
     "Caption": ".captioner",
     "Captioner": ".captioner",
+    "ablate": ".ablation",
     "create_model": ".captioner",
     "load": ".captioner",
     "score": ".metrics",
 }
-__all__ = ["Caption", "Captioner", "create_model", "load", "score"]
+__all__ = ["Caption", "Captioner", "ablate", "create_model", "load", "score"]
 
 
 def __getattr__(name: str) -> Any:

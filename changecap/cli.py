@@ -39,8 +39,22 @@ _NULLABLE: dict[str, type] = {
 _ELSEWHERE = ("self", "vocab", "inputs", "backbone", "image_size", "in_chans", "channels", "beams")  # set by other keys
 _LEAST = {  # by the last part of the key
     "seed": 0,
+    "clean_pairs": 1,
     **dict.fromkeys(
-        ("steps", "epochs", "batch", "beams", "limit", "validate_every", "workers", "min_count", "size"), 1
+        (
+            "steps",
+            "epochs",
+            "batch",
+            "beams",
+            "limit",
+            "pairs",
+            "clean_pairs",
+            "validate_every",
+            "workers",
+            "min_count",
+            "size",
+        ),
+        1,
     ),
 }
 _SWEEP = ("-m", "--multirun")

@@ -117,14 +117,14 @@ def latex(comparison: Mapping[str, Any]) -> str:
         _paper_row(comparison, n, columns, r"\textbf{{{}}}", r"$\pm$", r"$^*$")
         for n in range(len(comparison["systems"]))
     ]
-    names = [_escaped(system["name"]) for system in comparison["systems"]]
+    names = [escaped(system["name"]) for system in comparison["systems"]]
     lines = [
         *(f"% {line}" for line in _foot(comparison, "*")),
         rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"\toprule",
         " & ".join(["", *spans]) + r" \\",
         " ".join(rules),
-        " & ".join(["", *(_escaped(label) for _, _, label in columns)]) + r" \\",
+        " & ".join(["", *(escaped(label) for _, _, label in columns)]) + r" \\",
         r"\midrule",
         *(" & ".join([name, *cells]) + r" \\" for name, cells in zip(names, rows, strict=True)),
         r"\bottomrule",
@@ -224,7 +224,7 @@ def _foot(comparison: Mapping[str, Any], star: str) -> list[str]:
     ]
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """``name`` as LaTeX takes it."""
     table = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(table.get(c, rf"\{c}" if c in "&%$#_{}" else c) for c in name)

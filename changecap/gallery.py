@@ -80,7 +80,7 @@ def _article(s: Sample) -> str:
     right = says_no_change(s.sentence) != s.changed
     truths = "".join(f"<li>{escape(sentence)}</li>" for sentence in s.truths)
     number = "1 true sentence" if len(s.truths) == 1 else f"all {len(s.truths)} true sentences"
-    flag = _chip(_FLAGS[s.changed, right], right)
+    flag = chip(_FLAGS[s.changed, right], right)
     known = [] if s.score is None else [f"probability {math.exp(s.score):.2g}"]
     if s.changed:
         known.append(f"CIDEr* {s.cider:.2f}")
@@ -101,19 +101,20 @@ def _facts(s: Sample) -> str:
     lines = []
     for fact in s.facts:
         same = [f for f in said if (f.source, f.target) == (fact.source, fact.target)]
-        chips = [_chip(f"{fact.source} → {fact.target}", bool(same))]
+        chips = [chip(f"{fact.source} → {fact.target}", bool(same))]
         if fact.count is not None:
-            chips.append(_chip(f"count {fact.count}", any(f.count == fact.count for f in same)))
-        chips.append(_chip(fact.place, any(f.place == fact.place for f in same)))
+            chips.append(chip(f"count {fact.count}", any(f.count == fact.count for f in same)))
+        chips.append(chip(fact.place, any(f.place == fact.place for f in same)))
         lines.append(f"<p class=chips>{''.join(chips)}</p>")
     true = {(fact.source, fact.target) for fact in s.facts}
     made_up = dict.fromkeys(f"{f.source} → {f.target}" for f in said if (f.source, f.target) not in true)
     if made_up:
-        lines.append(f"<p class=chips><span class=small>not so:</span> {''.join(_chip(x, False) for x in made_up)}</p>")
+        lines.append(f"<p class=chips><span class=small>not so:</span> {''.join(chip(x, False) for x in made_up)}</p>")
     return "".join(lines)
 
 
-def _chip(text: str, right: bool) -> str:
+def chip(text: str, right: bool) -> str:
+    """A few words that are right or wrong."""
     return f"<span class='chip {'right' if right else 'wrong'}'>{'✓' if right else '✗'} {escape(text)}</span>"
 
 
@@ -129,18 +130,19 @@ def _legend() -> str:
 def _pictures(pair: "Pair | None") -> str:
     if pair is None:
         return ""
-    pictures = _picture("before", _image(pair.a)) + _picture("after", _image(pair.b))
+    pictures = picture("before", pair.a) + picture("after", pair.b)
     if pair.sem_a is not None and pair.sem_b is not None:
         pictures += _picture("map before", _map(pair.sem_a)) + _picture("map after", _map(pair.sem_b))
     return f"<div class=pictures>{pictures}</div>"
 
 
+def picture(title: str, x: "Tensor") -> str:
+    """An image ``(3, H, W)`` uint8 with its title."""
+    return _picture(title, _png(x.permute(1, 2, 0).cpu().numpy()))
+
+
 def _picture(title: str, png: str) -> str:
     return f"<figure><img src='data:image/png;base64,{png}' alt='{title}'><figcaption>{title}</figcaption></figure>"
-
-
-def _image(x: "Tensor") -> str:
-    return _png(x.permute(1, 2, 0).cpu().numpy())
 
 
 def _map(classes: "Tensor") -> str:

@@ -84,7 +84,7 @@ def intervals(
         count: How many resamples.
         seed: Of the draws.
     """
-    return {key: _percentiles(values) for key, values in _sampled(totals, strata, count, seed).items()}
+    return {key: percentiles(values) for key, values in _sampled(totals, strata, count, seed).items()}
 
 
 def differences(
@@ -116,7 +116,7 @@ def differences(
     observed = less(np.ones(len(strata)))
     found: dict[Key, Difference | None] = {}
     for key, values in _sampled(less, strata, count, seed).items():
-        value, between = float(observed[key]), _percentiles(values)
+        value, between = float(observed[key]), percentiles(values)
         if np.isnan(value) or between is None:
             found[key] = None
             continue
@@ -149,7 +149,8 @@ def _sampled(totals: Totals[Key], strata: NDArray[np.bool_], count: int, seed: i
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
 
 
-def _percentiles(values: Floats) -> Interval | None:
+def percentiles(values: Floats) -> Interval | None:
+    """Where the resamples ``values`` of a figure lie; those that are not a number have no say, None where all are."""
     defined = values[np.isfinite(values)]
     if not len(defined):
         return None

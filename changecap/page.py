@@ -1,8 +1,10 @@
 """The frame of a page that a person looks at: one HTML file, light or dark, wide or narrow, without scripts."""
 
-PAGE = """<!doctype html>
+from html import escape
+
+_PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>changecap: score card and pictures</title>
+<title>{title}</title>
 <style>
 :root { color-scheme: light dark; --paper: #fbfbfa; --card: #fff; --ink: #1c2127; --soft: #667080; --line: #e3e5e8;
   --accent: #2563c9; --tint: #eef3fc; --good: #17703c; --good-tint: #e2f4e8; --bad: #b3261e; --bad-tint: #fce8e6;
@@ -61,9 +63,18 @@ article { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; margin-top: .9rem; p
 .chips { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; }
 .chip { border-radius: 99px; padding: .05rem .6rem; font-size: .82rem; white-space: nowrap; }
 .right { background: var(--good-tint); color: var(--good); } .wrong { background: var(--bad-tint); color: var(--bad); }
+.heat td { text-align: right; min-width: 3.4rem; }
+ul.plain { margin: .6rem 0; padding-left: 1.2rem; max-width: 62rem; } ul.plain li { margin: .35rem 0; }
+.figure { display: block; width: 100%; max-width: 1190px; margin: .9rem 0;
+  border: 1px solid var(--line); border-radius: 10px; background: #fff; }
 details { margin-top: .4rem; } summary { cursor: pointer; color: var(--accent); font-size: .88rem; }
 details ul { margin: .3rem 0 0; padding-left: 1.1rem; font-size: .9rem; overflow-wrap: anywhere; }
 @media (max-width: 520px) { body { padding: 1.5rem .8rem; } .pictures figure { flex: 1 1 40%; }
   .pictures img { width: 100%; min-width: 120px; } }
 </style></head><body>{body}</body></html>
 """
+
+
+def page(body: str, title: str) -> str:
+    """The whole file of a page with ``body``, HTML, and ``title``, plain text."""
+    return _PAGE.replace("{title}", escape(title)).replace("{body}", body)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .cardtext import ALIKE, METRIC_LABELS, alike, meteor_of, searched, value_of
 from .gallery import Sample, gallery
 from .metrics import write_whole
-from .page import PAGE
+from .page import page
 
 _ROWS = {
     "model": "model",
@@ -57,7 +57,7 @@ def report(
         f"<p>{of}{card['pairs']:,} pairs, {card['changed']:,} changed.{how}</p></header>"
         f"{_tiles(card)}{_tables(card)}{_curves(history or [])}{galleries}"
     )
-    write_whole(path, PAGE.replace("{body}", body))
+    write_whole(path, page(body, "changecap: score card and pictures"))
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------

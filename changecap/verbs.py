@@ -4,8 +4,10 @@ What does the work is imported when it is called: help must not wait for torch.
 """
 
 import json
+import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -268,6 +270,45 @@ def _compare(config: Config, given: set[str]) -> int:
     return 0
 
 
+def _ablate(config: Config, given: set[str]) -> int:
+    severities = _numbers(config, "severities", config["severities"].count(",") + 1)
+    shard = _shard(config)
+    device = _device(config)
+    from .ablation import ablate
+    from .ablation.grid import grid_of
+    from .checkpoint import best_of, read_config
+    from .compare import paths_of
+    from .data import arguments, ensure
+
+    words: Config = {key: config[key] for key in ("corruptions", "side", "seed")}
+    words |= {"severities": severities, "variants": [variant.strip() for variant in config["variants"].split(",")]}
+    grid_of(**words)  # what cannot be asked shows before anything is read
+    folders = paths_of(config["checkpoint"])
+    data = _data_of(config.get("data") or {}, read_config(best_of(folders[0])).get("data") or {}, given)
+    ensure(data)
+    said = {key: value for key, value in arguments(data).items() if key != "size" or "data.size" in given}
+    options = {key: config[key] for key in ("pairs", "clean_pairs", "beams", "decode", "batch", "workers")}
+    made = ablate(
+        folders, {**said, "split": config["split"]}, config["out"], shard=shard, device=device, **words, **options
+    )
+    if made.missing:
+        print(f"{made.missing} cells are left to other shards; the call that finishes the last one writes the report")
+        return 0
+    for sentence in made.said:
+        print("\n".join(textwrap.wrap(sentence, 100, subsequent_indent="  ")))
+    print(f"report: {made.page}")
+    return 0
+
+
+def _shard(config: Config) -> tuple[int, int]:
+    """Which share of the work is done here: i of n."""
+    found = re.fullmatch(r"(\d+)/(\d+)", config["shard"])
+    shard = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= shard[0] <= shard[1]:
+        raise UsageError(f"shard must be i/n with i from 1 to n, such as 1/4, got {config['shard']!r}")
+    return shard
+
+
 def _synth(config: Config, given: set[str]) -> int:
     from .data.synthetic import write
 
@@ -439,6 +480,14 @@ VERBS = {
         ),
         _compare,
         plain="runs",
+    ),
+    "ablate": Verb(
+        (
+            "changecap ablate checkpoint=runs/a,runs/b",
+            "changecap ablate checkpoint=runs/a corruptions=geometry,gamma severities=3 pairs=50",
+            "changecap ablate checkpoint=runs/a,runs/b out=shared/ablation shard=2/4",
+        ),
+        _ablate,
     ),
     "synth": Verb(("changecap synth out=data/synth256 pairs=1000 size=256",), _synth),
     "prepare": Verb(
