@@ -1,7 +1,7 @@
 """The weights of the confidence of a registration: ``python -m benchmarks.calibrate_register TOOLS PAIRS BASE``.
 
 TOOLS is the folder of the registration benchmark (``bench_registration.py``), PAIRS a folder of real pairs A, B, label,
-BASE their known offsets. Prints the weights for ``preprocess/registration/confidence.py``; the expected calibration
+BASE their known offsets. Prints the weights for ``preprocess.registration.calibration.py``; the expected calibration
 error where each pair is judged by weights fitted on the others; and what each threshold lets pass.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from preprocess.registration import motion
-from preprocess.registration.confidence import TOLERANCE, features
-from preprocess.registration.estimate import estimate
+from preprocess.registration.calibration import TOLERANCE, features
+from preprocess.registration.estimation import estimate
 
 UNRELATED = "unrelated"  # the dates of two different pairs: whatever is found is wrong, and must be refused
 LEVELS, DEGRADATIONS, MODES = ("id", "t24", "aff", "h16"), ("clean", "full"), ("comp", "real")

@@ -1,0 +1,156 @@
+"""The motion between two dates, coarse to fine, and what speaks for it."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import motion
+from .blur import blur_gap, shares
+from .features import Spectrum, smoothed, window_max
+from .refine import refine
+from .search import search
+from .select import Agreement, clearly, select
+
+SIGMA, FLOOR = 1.0, 0.1  # of the orientation maps: pixels of their level, share of the mean energy
+COARSEST = 80  # pixels, the longest side of the level that the search runs on
+WINDOW = 6.0  # pixels, of the local normalisation of brightness
+REACH = 3  # pixels over which a hole or a border reaches into the maps of its level
+TUNE = 0.4  # of the mean square residual: what changed loses its weight soon in the last steps
+SPREAD = 0.05  # how far a step's turn, scale, shear or perspective is expected to go, in centred units
+
+
+class Profile(NamedTuple):
+    """How much is spent on a pair: Gauss-Newton steps of each stage."""
+
+    rough: int  # all models as similarities, on strongly smoothed maps
+    coarse: int
+    middle: int  # on hardly smoothed ones
+    settle: int  # on those of the level that the models are compared on
+    fine: int  # the chosen model, at each finer level
+
+
+PROFILES = {"accurate": Profile(3, 3, 2, 2, 4), "fast": Profile(2, 3, 2, 0, 0)}
+
+
+class Estimate(NamedTuple):
+    """Motions ``(B, 3, 3)`` in centred coordinates, and evidence ``(B, E)`` of which :data:`EVIDENCE` has the names."""
+
+    motion: Tensor
+    evidence: Tensor
+    agreement: Tensor  # (B,)
+
+
+EVIDENCE = ("peak", "agreement", "gain", "over identity", "over shift", "seen", "freedom", "moved")
+
+
+def estimate(grey: Tensor, valid: Tensor, model: str, profile: str) -> Estimate:
+    """The motions from the first half of a batch to its second half.
+
+    Args:
+        grey: images ``(2B, H, W)``, the first dates, then the second ones; both sides multiples of 4.
+        valid: 1 where they show something, else 0.
+        model: a name of :data:`motion.MODELS`, or ``auto``.
+        profile: a name of :data:`PROFILES`.
+    """
+    steps = PROFILES[profile]
+    batch, size, device = len(grey) // 2, (grey.shape[-2], grey.shape[-1]), grey.device
+    levels = [_Level(grey, valid).halved()]
+    while max(levels[-1].grey.shape[-2:]) > COARSEST * 2:
+        levels.append(levels[-1].halved())
+    maps = _maps(levels[-1])
+    small = maps.halved()
+    found = search(*(small.orientation * small.seen).chunk(2), smooth=0.8)
+
+    counts = tuple(motion.MODELS.values()) if model == "auto" else (motion.MODELS[model],)
+    free, prior = _freedom(counts, device), grey.new_tensor([0, 0] + [SPREAD**-2] * 6)
+    fa, fb = small.stacked(1.5)
+    # what is more than a shift starts as one and the same similarity
+    starts = torch.stack([found.shift, found.similarity], 1)
+    starts = refine(starts, fa, fb, _freedom((2, 4), device), prior, steps.rough)
+    motions = starts[:, [int(n > 2) for n in counts]]
+    motions = refine(motions, fa, fb, free, prior, steps.coarse)
+    fa, fb = small.stacked(0.7)
+    motions = refine(motions, fa, fb, free, prior, steps.middle)
+    # judged on the sharper maps, where a motion that is a little off has lost all agreement
+    fa, fb = maps.stacked(1.0)
+    motions = refine(motions, fa, fb, free, prior, steps.settle)
+    chosen = select(Agreement(motions, fa, fb).parts) if free.shape[1] > 1 else found.peak.new_zeros(batch).long()
+    motions, free = motions[torch.arange(batch, device=device), chosen][:, None], free[0, chosen][:, None]
+
+    if steps.fine:
+        for level in reversed(levels):
+            maps = maps if level is levels[-1] else _maps(level)
+            fa, fb = maps.stacked(0.7, brightness=0.5)
+            motions = refine(motions, fa, fb, free, prior, steps.fine, TUNE)
+    still = motion.identity(batch, grey)
+    here = Agreement(torch.stack([motions[:, 0], still], 1), fa, fb)
+    (ratio, ratio_still), motions = here.ratio.unbind(1), motions[:, 0]
+    evidence = [
+        found.peak,
+        ratio,
+        ratio - ratio_still,
+        clearly(here.parts[:, 0], here.parts[:, 1]),
+        clearly(here.parts[:, 0], torch.zeros_like(here.parts[:, 0])),
+        here.seen[:, 0],
+        free.sum((1, 2)),
+        motion.corner_distance(motions, still, size) / max(size),
+    ]
+    return Estimate(motions, torch.stack(evidence, 1), ratio)
+
+
+@lru_cache(maxsize=16)
+def _freedom(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """1 for the parameters ``(1, M, 8)`` that models of so many degrees of freedom may move, else 0."""
+    return (torch.arange(8) < torch.tensor(counts)[:, None]).float().to(device)[None]
+
+
+def _halved(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x[:, None], 2)[:, 0]
+
+
+class _Level(NamedTuple):
+    """Grey images of both dates ``(2B, H, W)``, first ``a`` then ``b``, where they show something (1, else 0)."""
+
+    grey: Tensor
+    valid: Tensor
+
+    def halved(self) -> "_Level":
+        return _Level(*_halved(torch.cat(self)).chunk(2))
+
+
+class _Maps(NamedTuple):
+    """Orientation maps of both dates ``(2B, H, W)``, where to trust them (1, else 0), and the spectra they are from."""
+
+    orientation: Tensor
+    seen: Tensor
+    spectrum: Spectrum
+
+    def halved(self) -> "_Maps":
+        planes = torch.view_as_real(self.orientation).movedim(-1, 0)  # (2, 2B, H, W)
+        real, imaginary, seen = _halved(torch.cat([*planes, self.seen])).chunk(3)
+        return _Maps(torch.complex(real, imaginary), (seen == 1).to(seen.dtype), self.spectrum)
+
+    def stacked(self, smooth: float, brightness: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Smoothed feature maps ``(B, C + 1, H, W)`` for :func:`refine`; with local brightness if it has a weight."""
+        q = smoothed(self.orientation, smooth)
+        planes = [q.real, q.imag]
+        if brightness:
+            planes.append(brightness * self.spectrum.normalised(SIGMA, WINDOW, FLOOR))
+        a, b = torch.stack([*planes, self.seen], 1).chunk(2)
+        return a, b
+
+
+def _maps(level: _Level) -> _Maps:
+    """The orientation maps of two dates, the sharper one blurred like the other."""
+    spectrum = Spectrum(level.grey)
+    spectrum.soften(torch.cat(shares(blur_gap(*level.grey.chunk(2)))))
+    return _Maps(spectrum.orientation(SIGMA, FLOOR), _inner(level.valid), spectrum)
+
+
+def _inner(valid: Tensor) -> Tensor:
+    """Where ``valid`` ``(B, H, W)`` is 1 all around, as far as a hole or the border reaches into the maps."""
+    holes = F.pad((valid < 1).to(valid.dtype), (REACH,) * 4, value=1)
+    return 1 - window_max(holes, 2 * REACH + 1)
