@@ -101,9 +101,10 @@ def _grey(x: Tensor, mask: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
     if mask is not None and mask.shape != (len(x), *x.shape[-2:]):
         raise ValueError(f"mask_{name} is (B, H, W) of its images {tuple(x.shape)}, got {tuple(mask.shape)}")
     x = x.float()
-    grey = x.mean(1)
-    valid = grey.isfinite()
-    low, high = (x if valid.all() else torch.where(valid[:, None], x, 0.0)).aminmax()
+    grey = (x[:, 0] + x[:, 1] + x[:, 2]) / 3  # a mean over the channels is slow where they lie last in memory
+    valid = grey.abs() < torch.inf
+    known = x if valid.all() else torch.where(valid[:, None], x, 0.0)
+    low, high = known.amin(), known.amax()
     if low < -1e-3 or high > 1 + 1e-3:
         raise ValueError(f"images to register are in [0, 1], got {name} from {low:g} to {high:g}")
     return grey, valid if mask is None else valid & mask.bool()
@@ -114,18 +115,21 @@ def _filled(grey: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     grey = torch.where(valid, grey, 0.0)
     if min(grey.shape[-2:]) > 2 * FLAT:
         valid = valid & ~_flat(grey)
-    count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
-    mean = (grey * valid).sum((-2, -1), keepdim=True) / count
+    weight = valid.to(grey.dtype)
+    count = weight.sum((-2, -1), keepdim=True).clamp_min(1)
+    mean = (grey * weight).sum((-2, -1), keepdim=True) / count
     return torch.where(valid, grey, mean), valid
 
 
 def _flat(x: Tensor) -> Tensor:
     """Where ``x`` ``(B, H, W)`` lies in a square of one value ``(B, H, W)``: no data, or as good as none."""
     total = F.pad(x[:, None], (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), mode="replicate")[:, 0]
-    high, low = (_largest_of_four(sign * total) for sign in (1, -1))
-    corner = (window_max(high, FLAT) == -window_max(low, FLAT)).to(x.dtype)  # where such a square begins
+    high, low = window_max(_largest_of_four(torch.cat([total, -total])), FLAT).chunk(2)  # low with the other sign
+    corner = (high == -low).to(torch.uint8)  # where such a square begins
     inside = window_max(F.pad(corner, (FLAT - 1,) * 4), FLAT) > 0
-    return inside.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, : x.shape[-2], : x.shape[-1]]
+    height, width = inside.shape[-2:]
+    inside = inside[:, :, None, :, None].expand(-1, -1, 2, -1, 2).reshape(-1, 2 * height, 2 * width)
+    return inside[:, : x.shape[-2], : x.shape[-1]]
 
 
 def _largest_of_four(x: Tensor) -> Tensor:

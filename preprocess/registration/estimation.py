@@ -25,14 +25,21 @@ SPREAD = 0.05  # how far a step's turn, scale, shear or perspective is expected 
 class Profile(NamedTuple):
     """How much is spent on a pair: Gauss-Newton steps of each stage."""
 
-    rough: int  # all models as similarities, on strongly smoothed maps
-    coarse: int
+    turns: tuple[float, ...]  # degrees of the search's grid
+    scales: tuple[float, ...]  # and its factors
+    rough: int  # as similarities, on strongly smoothed maps
+    coarse: int  # all models
     middle: int  # on hardly smoothed ones
-    settle: int  # on those of the level that the models are compared on
+    settle: int  # on maps of twice the size, where the models are then compared; if 0, they are on the small ones
     fine: int  # the chosen model, at each finer level
+    brightness: float  # weight of local brightness beside orientation in the fine steps
+    sharpness: bool  # whether both dates are first made equally sharp
 
 
-PROFILES = {"accurate": Profile(3, 3, 2, 2, 4), "fast": Profile(2, 3, 2, 0, 0)}
+PROFILES = {
+    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 3, 2, 2, 4, 0.5, True),
+    "fast": Profile((-5.0, 0.0, 5.0), (0.95, 1.0, 1.05), 2, 2, 2, 0, 2, 0, False),
+}
 
 
 class Estimate(NamedTuple):
@@ -60,9 +67,9 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str) -> Estimate:
     levels = [_Level(grey, valid).halved()]
     while max(levels[-1].grey.shape[-2:]) > COARSEST * 2:
         levels.append(levels[-1].halved())
-    maps = _maps(levels[-1])
+    maps = _maps(levels[-1], steps.sharpness)
     small = maps.halved()
-    found = search(*(small.orientation * small.seen).chunk(2), smooth=0.8)
+    found = search(*(small.orientation * small.seen).chunk(2), steps.turns, steps.scales, smooth=0.8)
 
     counts = tuple(motion.MODELS.values()) if model == "auto" else (motion.MODELS[model],)
     free, prior = _freedom(counts, device), grey.new_tensor([0, 0] + [SPREAD**-2] * 6)
@@ -75,16 +82,16 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str) -> Estimate:
     fa, fb = small.stacked(0.7)
     motions = refine(motions, fa, fb, free, prior, steps.middle)
     # judged on the sharper maps, where a motion that is a little off has lost all agreement
-    fa, fb = maps.stacked(1.0)
-    motions = refine(motions, fa, fb, free, prior, steps.settle)
+    if steps.settle:
+        fa, fb = maps.stacked(1.0)
+        motions = refine(motions, fa, fb, free, prior, steps.settle)
     chosen = select(Agreement(motions, fa, fb).parts) if free.shape[1] > 1 else found.peak.new_zeros(batch).long()
     motions, free = motions[torch.arange(batch, device=device), chosen][:, None], free[0, chosen][:, None]
 
-    if steps.fine:
-        for level in reversed(levels):
-            maps = maps if level is levels[-1] else _maps(level)
-            fa, fb = maps.stacked(0.7, brightness=0.5)
-            motions = refine(motions, fa, fb, free, prior, steps.fine, TUNE)
+    for level in reversed(levels):
+        maps = maps if level is levels[-1] else _maps(level, steps.sharpness)
+        fa, fb = maps.stacked(0.7, steps.brightness)
+        motions = refine(motions, fa, fb, free, prior, steps.fine, TUNE)
     still = motion.identity(batch, grey)
     here = Agreement(torch.stack([motions[:, 0], still], 1), fa, fb)
     (ratio, ratio_still), motions = here.ratio.unbind(1), motions[:, 0]
@@ -108,7 +115,8 @@ def _freedom(counts: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _halved(x: Tensor) -> Tensor:
-    return F.avg_pool2d(x[:, None], 2)[:, 0]
+    rows = x[:, ::2] + x[:, 1::2]  # thrice as fast as a pooling
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
 class _Level(NamedTuple):
@@ -133,7 +141,7 @@ class _Maps(NamedTuple):
         real, imaginary, seen = _halved(torch.cat([*planes, self.seen])).chunk(3)
         return _Maps(torch.complex(real, imaginary), (seen == 1).to(seen.dtype), self.spectrum)
 
-    def stacked(self, smooth: float, brightness: float = 0.0) -> tuple[Tensor, Tensor]:
+    def stacked(self, smooth: float, brightness: float = 0) -> tuple[Tensor, Tensor]:
         """Smoothed feature maps ``(B, C + 1, H, W)`` for :func:`refine`; with local brightness if it has a weight."""
         q = smoothed(self.orientation, smooth)
         planes = [q.real, q.imag]
@@ -143,10 +151,11 @@ class _Maps(NamedTuple):
         return a, b
 
 
-def _maps(level: _Level) -> _Maps:
-    """The orientation maps of two dates, the sharper one blurred like the other."""
+def _maps(level: _Level, sharpness: bool) -> _Maps:
+    """The orientation maps of two dates, if ``sharpness``, the sharper one blurred like the other."""
     spectrum = Spectrum(level.grey)
-    spectrum.soften(torch.cat(shares(blur_gap(*level.grey.chunk(2)))))
+    if sharpness:
+        spectrum.soften(torch.cat(shares(blur_gap(*level.grey.chunk(2)))))
     return _Maps(spectrum.orientation(SIGMA, FLOOR), _inner(level.valid), spectrum)
 
 

@@ -45,10 +45,10 @@ def axes(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]
 
 @lru_cache(maxsize=64)
 def _points(height: int, width: int, device: torch.device) -> Tensor:
-    """Homogeneous centred coordinates ``(H * W, 3)`` of the pixels of an image, row by row."""
+    """Homogeneous centred coordinates ``(3, H * W)`` of the pixels of an image, row by row."""
     x, y = axes(height, width, device)
     columns, rows = torch.broadcast_tensors(x, y[:, None])
-    return torch.stack([columns, rows, torch.ones_like(columns)], -1).flatten(0, 1)
+    return torch.stack([columns, rows, torch.ones_like(columns)]).flatten(1)
 
 
 def generators(p: Tensor) -> Tensor:
@@ -64,20 +64,21 @@ def generators(p: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _steps(device: torch.device) -> Tensor:
-    """What each parameter of :func:`generators` adds to the nine numbers of a motion: ``(8, 9)``."""
+def _steps(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The nine numbers of the identity ``(9,)``, and what each parameter of :func:`generators` adds: ``(8, 9)``."""
     at = {0: [(2, 1)], 1: [(5, 1)], 2: [(1, -1), (3, 1)], 3: [(0, 1), (4, 1)]}  # shift, turn, growth
     at |= {4: [(0, 1), (4, -1)], 5: [(1, 1), (3, 1)], 6: [(6, -1)], 7: [(7, -1)]}  # shears, perspective
     table = torch.zeros(8, 9)
     for parameter, entries in at.items():
         for entry, sign in entries:
             table[parameter, entry] = sign
-    return table.to(device)
+    return torch.eye(3, device=device).flatten(), table.to(device)
 
 
 def step(d: Tensor) -> Tensor:
     """The motions ``(..., 3, 3)`` of small steps ``d`` ``(..., 8)`` in the parameters of :func:`generators`."""
-    return (d @ _steps(d.device)).unflatten(-1, (3, 3)) + torch.eye(3, dtype=d.dtype, device=d.device)
+    still, table = _steps(d.device)
+    return (still + d @ table).unflatten(-1, (3, 3))
 
 
 def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -103,11 +104,16 @@ def sample(x: Tensor, motions: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = x.shape[-2:]
     side = max(height, width)
     stretched = motions * motions.new_tensor([side / width, side / height, 1])[:, None]  # to grid_sample's -1 to 1
-    at = _points(*size, x.device) @ stretched.mT  # (B, M, h * w, 3)
-    where = at[..., :2] / at[..., 2:].clamp_min(NEAR)
+    at = stretched @ _points(*size, x.device)  # (B, M, 3, h * w)
+    where = (at[:, :, :2] / at[:, :, 2:].clamp_min(NEAR)).mT
     # one tall image of the M views: x is read as it is, not copied M times
     values = F.grid_sample(x, where.flatten(1, 2)[:, None], padding_mode="zeros", align_corners=False)
     return values.unflatten(-1, (motions.shape[1], *size))[:, :, 0]
+
+
+def inside(seen: Tensor) -> Tensor:
+    """1 where all that was sampled is to be trusted, else 0, of samples of a map of 1 and 0."""
+    return (seen + 0.01).floor()
 
 
 def corners(size: tuple[int, int], like: Tensor) -> Tensor:

@@ -36,19 +36,15 @@ def _powers(height: int, width: int, device: torch.device) -> tuple[Tensor, Tens
     return x, y
 
 
-def _moments(maps: Tensor, degree: int, table: Tensor) -> Tensor:
-    """Sums of maps ``(B, K, M, H, W)`` times polynomials of the coordinates, whose coefficients are a ``table``.
-
-    All that a normal equation needs of them; ``table`` is ``(K, (degree + 1)^2, P)``, the sums ``(B, M, P)``.
-    """
-    x, y = (t[:, : degree + 1] for t in _powers(maps.shape[-2], maps.shape[-1], maps.device))
-    sums = (maps @ x).mT @ y  # (B, K, M, power of x, power of y)
-    return sums.transpose(1, 2).flatten(2) @ table.flatten(0, 1)
+def _moments(maps: Tensor) -> Tensor:
+    """Sums of maps ``(B, K, M, H, W)`` times x^i y^j: all that a normal equation needs of them, ``(B, M, K, 5, 5)``."""
+    x, y = _powers(maps.shape[-2], maps.shape[-1], maps.device)
+    return ((maps @ x).mT @ y).transpose(1, 2)
 
 
 def slopes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences of ``x`` ``(..., H, W)`` in centred units, along x and along y; 0 at the border."""
-    x = x * (max(x.shape[-2:]) / 4)  # half the pixels of a unit, for the difference spans two
+    """Mean slopes of two maps, of their sum ``x`` ``(..., H, W)``, in centred units along x and y; 0 at the border."""
+    x = x * (max(x.shape[-2:]) / 8)  # half for the mean, half for the difference that spans two pixels
     return F.pad(x[..., 2:] - x[..., :-2], (1, 1)), F.pad(x[..., 2:, :] - x[..., :-2, :], (0, 0, 1, 1))
 
 
@@ -66,30 +62,31 @@ def refine(start: Tensor, a: Tensor, b: Tensor, free: Tensor, prior: Tensor, ste
         steps: how many.
         tune: the residual, in units of its mean square, at which a pixel loses three quarters of its weight.
     """
+    may = free[..., :, None] * free[..., None, :]
     h = start
     for _ in range(steps):
-        h = advance(h, a, b, free, prior, tune)
+        h = advance(h, a, b, may, prior, tune)
     return h
 
 
-def advance(h: Tensor, a: Tensor, b: Tensor, free: Tensor, prior: Tensor, tune: float) -> Tensor:
-    """One step of :func:`refine`."""
+def advance(h: Tensor, a: Tensor, b: Tensor, may: Tensor, prior: Tensor, tune: float) -> Tensor:
+    """One step of :func:`refine`; ``may`` ``(B or 1, M, 8, 8)`` is 1 where both parameters are free."""
     first, second = _polynomials(b.device)
     moved = motion.sample(b, h, (b.shape[-2], b.shape[-1]))  # (B, C + 1, M, H, W)
     target, now = a[:, :-1, None], moved[:, :-1]
-    gx, gy = slopes((target + now) / 2)
+    gx, gy = slopes(target + now)
     r = target - now
-    seen = a[:, -1:] * (moved[:, -1] > 0.99)  # (B, M, H, W)
+    seen = a[:, -1:] * motion.inside(moved[:, -1])  # (B, M, H, W)
     e = r.square().sum(1)
     scale = (e * seen).sum((-2, -1)) / seen.sum((-2, -1)).clamp_min(1) * tune + 1e-9
     w = seen / (1 + e / scale[..., None, None]).square()
-    structure = torch.stack([(gx * gx).sum(1), (gx * gy).sum(1), (gy * gy).sum(1)], 1)  # (B, 3, M, H, W)
-    normal = _moments(structure * w[:, None], 4, second).unflatten(-1, (8, 8))
-    r = r * w[:, None]
-    right = _moments(torch.stack([(gx * r).sum(1), (gy * r).sum(1)], 1), 2, first)
     noise = (w * e).sum((-2, -1)) / w.sum((-2, -1)).clamp_min(1)
-    mask = free[..., :, None] * free[..., None, :]
+    products = torch.stack([(u * v).sum(1) for u, v in ((gx, gx), (gx, gy), (gy, gy), (gx, r), (gy, r))], 1)
+    sums = _moments(products * w[:, None])
+    normal = (sums[:, :, :3].flatten(2) @ second.flatten(0, 1)).unflatten(-1, (8, 8)) * may
+    right = sums[:, :, 3:, :3, :3].flatten(2) @ first.flatten(0, 1)
+    free = may.diagonal(dim1=-2, dim2=-1)
     ridge = (1 - free) + prior * noise[..., None] + 1e-6
-    d = torch.linalg.solve_ex(normal * mask + torch.diag_embed(ridge), (right * free))[0]
+    d = torch.linalg.solve_ex(normal + torch.diag_embed(ridge), right * free)[0]
     h = h @ motion.step(d.clamp(-0.2, 0.2))  # nan stays nan
     return h / h[..., 2:, 2:]

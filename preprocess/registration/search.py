@@ -10,8 +10,6 @@ from torch import Tensor
 from . import motion
 from .features import gaussian
 
-TURNS, SCALES = (-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07)  # degrees; factors
-STILL = TURNS.index(0) * len(SCALES) + SCALES.index(1)
 REACH = 0.2  # the longest shift searched, of the longer side
 
 
@@ -25,25 +23,27 @@ class Coarse(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _grid(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _grid(turns: tuple[float, ...], scales: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Angles and scales ``(G,)`` that are tried, and the inverse ``(G, 3, 3)`` of each."""
-    turns, scales = torch.tensor(TURNS, device=device) * (math.pi / 180), torch.tensor(SCALES, device=device)
-    angle, scale = turns.repeat_interleave(len(scales)), scales.repeat(len(turns))
+    angle = (torch.tensor(turns, device=device) * (math.pi / 180)).repeat_interleave(len(scales))
+    scale = torch.tensor(scales, device=device).repeat(len(turns))
     turned = motion.similarity(angle, scale, torch.zeros_like(angle)[:, None].expand(-1, 2))
     return angle, scale, torch.linalg.inv(turned)
 
 
-def search(qa: Tensor, qb: Tensor, smooth: float) -> Coarse:
+def search(qa: Tensor, qb: Tensor, turns: tuple[float, ...], scales: tuple[float, ...], smooth: float) -> Coarse:
     """The best motions from ``qa`` to ``qb``, orientation maps ``(B, H, W)`` complex.
 
     Args:
         qa: the map of the first date.
         qb: of the second.
+        turns: degrees that are tried, 0 among them.
+        scales: factors, 1 among them.
         smooth: sigma of the Gaussian, in pixels, that the correlation is smoothed with: what the grid leaves open.
     """
     _, height, width = qa.shape
     like = qa.real
-    angle, scale, back = _grid(qa.device)
+    angle, scale, back = _grid(turns, scales, qa.device)
     # a point y of a turned is the point S^-1 y of a, so the correlation with b has its peak at the shift after S
     planes = torch.view_as_real(qa).permute(0, 3, 1, 2)
     planes = motion.sample(planes, back.expand(len(qa), -1, -1, -1), (height, width))
@@ -64,5 +64,5 @@ def search(qa: Tensor, qb: Tensor, smooth: float) -> Coarse:
         peak = peaks.gather(1, chosen[:, None])[:, 0] / deviation
         return motion.similarity(angle[chosen], scale[chosen], shift), peak
 
-    still, best = found(torch.full_like(index[:, 0], STILL)), found(peaks.argmax(1))
+    still, best = found(torch.full_like(index[:, 0], turns.index(0) * len(scales) + scales.index(1))), found(peaks.argmax(1))
     return Coarse(still[0], best[0], still[1], best[1])

@@ -23,7 +23,7 @@ class Agreement:
 
     def __init__(self, motions: Tensor, a: Tensor, b: Tensor) -> None:
         moved = motion.sample(b, motions, (a.shape[-2], a.shape[-1]))
-        seen = a[:, -1, None] * (moved[:, -1] > 0.99)
+        seen = a[:, -1, None] * motion.inside(moved[:, -1])
         a, b = a[:, :2, None], moved[:, :2]
         common = (a * b).sum(1) * seen
         energy = [(x.square().sum(1) * seen).mean((-2, -1)) for x in (a, b)]
