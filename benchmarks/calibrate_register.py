@@ -66,11 +66,11 @@ def unrelated(made: list[dict]) -> list[dict]:
 
 def evidence(case: dict, profile: str) -> tuple[torch.Tensor, float, float]:
     """Evidence ``(E,)`` of the motion found for a case, its corner error and that of the identity, in pixels."""
-    a, b = (torch.from_numpy(x).float().mean(-1)[None] / 255 for x in case["images"])
-    size = (a.shape[-2], a.shape[-1])
-    found = estimate(a, b, torch.ones_like(a), torch.ones_like(b), "auto", profile)
+    grey = torch.stack([torch.from_numpy(x).float().mean(-1) / 255 for x in case["images"]])
+    size = (grey.shape[-2], grey.shape[-1])
+    found = estimate(grey, torch.ones_like(grey), "auto", profile)
     truth = motion.to_centred(torch.from_numpy(case["truth"]).float()[None], size)
-    errors = [motion.corner_distance(m, truth, size).item() for m in (found.motion, motion.identity(1, a))]
+    errors = [motion.corner_distance(m, truth, size).item() for m in (found.motion, motion.identity(1, grey))]
     return found.evidence[0], *errors
 
 

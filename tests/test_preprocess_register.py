@@ -10,6 +10,7 @@ import preprocess
 from changecap.data.synthetic.render import render
 from changecap.data.synthetic.scene import WORLD, draw_scene
 from preprocess import register, warp
+from preprocess.registration.calibration import ENOUGH
 
 SIZE, FRAME = 160, 24  # pixels of a view, and of the frame around it that moves in
 
@@ -83,7 +84,7 @@ def noise(*shape, seed=0):
 
 
 def refused(found, i=0):
-    return not found.ok[i] and torch.equal(found.matrix[i], torch.eye(3)) and found.confidence[i] < 0.12
+    return not found.ok[i] and torch.equal(found.matrix[i], torch.eye(3)) and found.confidence[i] < ENOUGH
 
 
 @pytest.mark.parametrize("motion", MOTIONS)

@@ -85,10 +85,12 @@ def register(
     padding = (0, -size[1] % 4, 0, -size[0] % 4)
     grey, shown = F.pad(grey[:, None], padding, mode="replicate")[:, 0], F.pad(valid.to(grey.dtype), padding)
     found = estimation.estimate(grey, shown, model, profile)
-    sure = confidence(found.evidence)
+    sure = confidence(found.evidence, profile)
     ok = sure >= ENOUGH
     matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, (grey.shape[-2], grey.shape[-1])), still)
-    seen = motion.sample(valid_b[:, None].to(matrix.dtype), motion.to_centred(matrix, size)[:, None], size)[:, 0, 0] > 0.99
+    seen = (
+        motion.sample(valid_b[:, None].to(matrix.dtype), motion.to_centred(matrix, size)[:, None], size)[:, 0, 0] > 0.99
+    )
     return Registration(matrix, sure, ok, valid_a & seen, 1 - found.agreement.nan_to_num())
 
 

@@ -14,7 +14,7 @@ from .refine import refine
 from .search import search
 from .select import Agreement, clearly, select
 
-SIGMA, FLOOR = 1.0, 0.1  # of the orientation maps: pixels of their level, share of the mean energy
+SIGMA, FLOOR = 1.0, 0.1  # of the orientation maps: pixels of the level they are read on, share of the mean energy
 COARSEST = 80  # pixels, the longest side of the level that the search runs on
 WINDOW = 6.0  # pixels, of the local normalisation of brightness
 REACH = 3  # pixels over which a hole or a border reaches into the maps of its level
@@ -33,11 +33,11 @@ class Profile(NamedTuple):
     settle: int  # on maps of twice the size, where the models are then compared; if 0, they are on the small ones
     fine: int  # the chosen model, at each finer level
     brightness: float  # weight of local brightness beside orientation in the fine steps
-    sharpness: bool  # whether both dates are first made equally sharp
+    careful: bool  # whether both dates are first made equally sharp, and edges are also read at full size
 
 
 PROFILES = {
-    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 3, 2, 2, 4, 0.5, True),
+    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 2, 2, 2, 3, 0.5, True),
     "fast": Profile((-5.0, 0.0, 5.0), (0.95, 1.0, 1.05), 2, 2, 2, 0, 2, 0, False),
 }
 
@@ -64,12 +64,13 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str) -> Estimate:
     """
     steps = PROFILES[profile]
     batch, size, device = len(grey) // 2, (grey.shape[-2], grey.shape[-1]), grey.device
-    levels = [_Level(grey, valid).halved()]
-    while max(levels[-1].grey.shape[-2:]) > COARSEST * 2:
+    levels = [_Level(grey, valid)]
+    while max(levels[-1].grey.shape[-2:]) > COARSEST * 4:
         levels.append(levels[-1].halved())
-    maps = _maps(levels[-1], steps.sharpness)
-    small = maps.halved()
-    found = search(*(small.orientation * small.seen).chunk(2), steps.turns, steps.scales, smooth=0.8)
+    maps = _maps(levels[-1], steps.careful)
+    small = maps.small()
+    qa, qb = (small.orientation * small.seen).chunk(2)
+    found = search(qa, qb, steps.turns, steps.scales, smooth=0.4)
 
     counts = tuple(motion.MODELS.values()) if model == "auto" else (motion.MODELS[model],)
     free, prior = _freedom(counts, device), grey.new_tensor([0, 0] + [SPREAD**-2] * 6)
@@ -89,19 +90,22 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str) -> Estimate:
     motions, free = motions[torch.arange(batch, device=device), chosen][:, None], free[0, chosen][:, None]
 
     for level in reversed(levels):
-        maps = maps if level is levels[-1] else _maps(level, steps.sharpness)
+        maps = maps if level is levels[-1] else _maps(level, steps.careful)
         fa, fb = maps.stacked(0.7, steps.brightness)
         motions = refine(motions, fa, fb, free, prior, steps.fine, TUNE)
     still = motion.identity(batch, grey)
-    here = Agreement(torch.stack([motions[:, 0], still], 1), fa, fb)
-    (ratio, ratio_still), motions = here.ratio.unbind(1), motions[:, 0]
+    both = torch.stack([motions[:, 0], still], 1)
+    agreement = Agreement(both, fa, fb)
+    over_identity = clearly(agreement.parts[:, 0], agreement.parts[:, 1])
+    rest = torch.arange(batch, device=device), (over_identity <= 0).long()  # nothing is gained by moving
+    motions, parts, ratio = both[rest], agreement.parts[rest], agreement.ratio[rest]
     evidence = [
         found.peak,
         ratio,
-        ratio - ratio_still,
-        clearly(here.parts[:, 0], here.parts[:, 1]),
-        clearly(here.parts[:, 0], torch.zeros_like(here.parts[:, 0])),
-        here.seen[:, 0],
+        ratio - agreement.ratio[:, 1],
+        over_identity.clamp_min(0),
+        clearly(parts, torch.zeros_like(parts)),
+        agreement.seen[rest],
         free.sum((1, 2)),
         motion.corner_distance(motions, still, size) / max(size),
     ]
@@ -130,16 +134,20 @@ class _Level(NamedTuple):
 
 
 class _Maps(NamedTuple):
-    """Orientation maps of both dates ``(2B, H, W)``, where to trust them (1, else 0), and the spectra they are from."""
+    """Orientation maps of both dates ``(2B, H, W)``, where to trust them (1, else 0), and the spectrum they are from.
+
+    ``finer`` are such maps ``(2B, H, W)`` that were read at twice the size and averaged, or None.
+    """
 
     orientation: Tensor
     seen: Tensor
     spectrum: Spectrum
+    finer: Tensor | None = None
 
-    def halved(self) -> "_Maps":
-        planes = torch.view_as_real(self.orientation).movedim(-1, 0)  # (2, 2B, H, W)
-        real, imaginary, seen = _halved(torch.cat([*planes, self.seen])).chunk(3)
-        return _Maps(torch.complex(real, imaginary), (seen == 1).to(seen.dtype), self.spectrum)
+    def small(self) -> "_Maps":
+        """Maps of half the size: of edges of both sizes, for what two dates have in common is often fine."""
+        q = self.orientation if self.finer is None else (self.orientation + self.finer) / 2
+        return _Maps(_averaged(q), (_halved(self.seen) == 1).to(self.seen.dtype), self.spectrum)
 
     def stacked(self, smooth: float, brightness: float = 0) -> tuple[Tensor, Tensor]:
         """Smoothed feature maps ``(B, C + 1, H, W)`` for :func:`refine`; with local brightness if it has a weight."""
@@ -151,12 +159,22 @@ class _Maps(NamedTuple):
         return a, b
 
 
-def _maps(level: _Level, sharpness: bool) -> _Maps:
-    """The orientation maps of two dates, if ``sharpness``, the sharper one blurred like the other."""
-    spectrum = Spectrum(level.grey)
-    if sharpness:
-        spectrum.soften(torch.cat(shares(blur_gap(*level.grey.chunk(2)))))
-    return _Maps(spectrum.orientation(SIGMA, FLOOR), _inner(level.valid), spectrum)
+def _averaged(q: Tensor) -> Tensor:
+    """Complex ``q`` ``(B, H, W)`` at half resolution."""
+    real, imaginary = _halved(torch.cat([q.real, q.imag])).chunk(2)
+    return torch.complex(real, imaginary)
+
+
+def _maps(level: _Level, careful: bool) -> _Maps:
+    """The maps of two dates at half the size of their ``level``; see :class:`Profile` for ``careful``."""
+    half = level.halved()
+    spectrum, finer = Spectrum(half.grey), None
+    if careful:
+        share, full = torch.cat(shares(blur_gap(*half.grey.chunk(2)))), Spectrum(level.grey)
+        spectrum.soften(share)
+        full.soften(4 * share)
+        finer = _averaged(full.orientation(SIGMA, FLOOR))
+    return _Maps(spectrum.orientation(SIGMA, FLOOR), _inner(half.valid), spectrum, finer)
 
 
 def _inner(valid: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def frequencies(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Te
 
 @lru_cache(maxsize=64)
 def _gradient(sigma: float, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Transfer function ``(H, W)`` of the gradient of a Gaussian, that along x as real part and along y as imaginary."""
+    """Transfer function ``(H, W)`` of the gradient of a Gaussian: along x the real part, along y the imaginary one."""
     fx, fy = frequencies(size, device)
     return torch.complex(-fy.expand(size), fx.expand(size)) * (2 * math.pi * gaussian(sigma, size, device))
 

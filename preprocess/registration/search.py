@@ -51,7 +51,9 @@ def search(qa: Tensor, qb: Tensor, turns: tuple[float, ...], scales: tuple[float
     a = a * torch.polar(torch.ones_like(angle), 2 * angle)[:, None, None]  # orientations turn with the image
     reach = math.ceil(REACH * max(height, width))
     size = (height + reach + (-height - reach) % 8, width + reach + (-width - reach) % 8)
-    spectrum = torch.fft.fft2(a, s=size).conj() * (torch.fft.fft2(qb, s=size) * gaussian(smooth, size, qa.device))[:, None]
+    spectrum = (
+        torch.fft.fft2(a, s=size).conj() * (torch.fft.fft2(qb, s=size) * gaussian(smooth, size, qa.device))[:, None]
+    )
     surface = torch.fft.ifft2(spectrum).real  # (B, G, h, w)
     deviation = surface.square().mean((-3, -2, -1)).sqrt() + 1e-12
     rows, columns = (torch.arange(-reach, reach + 1, device=like.device) % n for n in size)
@@ -64,5 +66,6 @@ def search(qa: Tensor, qb: Tensor, turns: tuple[float, ...], scales: tuple[float
         peak = peaks.gather(1, chosen[:, None])[:, 0] / deviation
         return motion.similarity(angle[chosen], scale[chosen], shift), peak
 
-    still, best = found(torch.full_like(index[:, 0], turns.index(0) * len(scales) + scales.index(1))), found(peaks.argmax(1))
-    return Coarse(still[0], best[0], still[1], best[1])
+    still = turns.index(0) * len(scales) + scales.index(1)
+    shift, best = found(torch.full_like(index[:, 0], still)), found(peaks.argmax(1))
+    return Coarse(shift[0], best[0], shift[1], best[1])
