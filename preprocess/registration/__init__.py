@@ -9,6 +9,7 @@ from torch import Tensor
 from . import estimation, motion
 from .calibration import ENOUGH, confidence
 from .features import window_max
+from .flow import ENOUGH as FLOW_ENOUGH
 
 __all__ = ["Registration", "register"]
 
@@ -34,6 +35,8 @@ class Registration(NamedTuple):
     ok: Tensor
     overlap: Tensor
     residual: Tensor
+    flow: Tensor | None = None
+    flow_confidence: Tensor | None = None
 
 
 @torch.no_grad()
@@ -44,6 +47,7 @@ def register(
     profile: str = "accurate",
     mask_a: Tensor | None = None,
     mask_b: Tensor | None = None,
+    refine: str | None = None,
 ) -> Registration:
     """Estimate where each pixel of ``a`` lies in ``b``, whatever the light and whatever changed.
 
@@ -58,6 +62,7 @@ def register(
         profile: ``accurate`` or ``fast``.
         mask_a: ``(B, H, W)``, true (not 0) where a pixel of ``a`` shows something.
         mask_b: the same of ``b``.
+        refine: ``flow`` to look for a smooth field of shifts that the motion leaves, as relief does.
 
     Raises:
         ValueError: shapes, types, ranges or names that are not these; the message says what came.
@@ -66,6 +71,8 @@ def register(
         raise ValueError(f"unknown model {model!r}, expected one of: auto, {', '.join(motion.MODELS)}")
     if profile not in estimation.PROFILES:
         raise ValueError(f"unknown profile {profile!r}, expected one of: {', '.join(estimation.PROFILES)}")
+    if refine not in (None, "flow"):
+        raise ValueError(f"unknown refine {refine!r}, expected flow or None")
     if a.ndim != 4 or a.shape[1] != 3 or a.shape != b.shape:
         raise ValueError(
             "images to register are (B, 3, H, W), both of one size, without alpha (which goes into mask_a and mask_b); "
@@ -80,18 +87,27 @@ def register(
     valid_a, valid_b = valid.chunk(2)
     if min(size) < SMALLEST:
         none = torch.zeros(len(a), device=a.device)
-        return Registration(still, none, none > 0, valid_a & valid_b, torch.ones_like(none))
-    # both sides a multiple of 4, so that every level halves the one before; what is added shows nothing
-    padding = (0, -size[1] % 4, 0, -size[0] % 4)
+        flow = (torch.zeros(len(a), 2, *size, device=a.device), none) if refine else (None, None)
+        return Registration(still, none, none > 0, valid_a & valid_b, torch.ones_like(none), *flow)
+    # every level is to halve the one before; what is added shows nothing
+    unit = estimation.granularity(size)
+    padding = (0, -size[1] % unit, 0, -size[0] % unit)
     grey, shown = F.pad(grey[:, None], padding, mode="replicate")[:, 0], F.pad(valid.to(grey.dtype), padding)
-    found = estimation.estimate(grey, shown, model, profile)
+    found = estimation.estimate(grey, shown, model, profile, refine == "flow")
     sure = confidence(found.evidence, profile)
     ok = sure >= ENOUGH
-    matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, (grey.shape[-2], grey.shape[-1])), still)
-    seen = (
-        motion.sample(valid_b[:, None].to(matrix.dtype), motion.to_centred(matrix, size)[:, None], size)[:, 0, 0] > 0.99
-    )
-    return Registration(matrix, sure, ok, valid_a & seen, 1 - found.agreement.nan_to_num())
+    padded = (grey.shape[-2], grey.shape[-1])
+    matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, padded), still)
+    field, flow_sure = None, None
+    if found.flow is not None:
+        field, flow_sure = found.flow
+        flow_sure = torch.where(ok, flow_sure, 0.0).nan_to_num()
+        field = F.interpolate(field * (max(padded) / 2), padded, mode="bilinear", align_corners=False)
+        field = torch.where((flow_sure >= FLOW_ENOUGH)[:, None, None, None], field, 0.0)[..., : size[0], : size[1]]
+    shown_b, centred = valid_b[:, None].to(matrix.dtype), motion.to_centred(matrix, size)[:, None]
+    seen = motion.sample(shown_b, centred, size, None if field is None else field * (2 / max(size)))
+    overlap = valid_a & (motion.inside(seen[:, 0, 0]) > 0)
+    return Registration(matrix, sure, ok, overlap, 1 - found.agreement.nan_to_num(), field, flow_sure)
 
 
 def _grey(x: Tensor, mask: Tensor | None, name: str) -> tuple[Tensor, Tensor]:

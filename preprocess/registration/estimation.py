@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import motion
+from . import flow, motion
 from .blur import blur_gap, shares
 from .features import Spectrum, smoothed, window_max
 from .refine import refine
@@ -15,7 +15,8 @@ from .search import search
 from .select import Agreement, clearly, select
 
 SIGMA, FLOOR = 1.0, 0.1  # of the orientation maps: pixels of the level they are read on, share of the mean energy
-COARSEST = 80  # pixels, the longest side of the level that the search runs on
+COARSEST = 80  # pixels, the longest side of the level that the search runs on,
+SHORTEST = 24  # unless its shorter side would come below this
 WINDOW = 6.0  # pixels, of the local normalisation of brightness
 REACH = 3  # pixels over which a hole or a border reaches into the maps of its level
 TUNE = 0.4  # of the mean square residual: what changed loses its weight soon in the last steps
@@ -48,24 +49,26 @@ class Estimate(NamedTuple):
     motion: Tensor
     evidence: Tensor
     agreement: Tensor  # (B,)
+    flow: tuple[Tensor, Tensor] | None = None  # of flow.dense: field and its confidence
 
 
 EVIDENCE = ("peak", "agreement", "gain", "over identity", "over shift", "seen", "freedom", "moved")
 
 
-def estimate(grey: Tensor, valid: Tensor, model: str, profile: str) -> Estimate:
+def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool = False) -> Estimate:
     """The motions from the first half of a batch to its second half.
 
     Args:
-        grey: images ``(2B, H, W)``, the first dates, then the second ones; both sides multiples of 4.
+        grey: images ``(2B, H, W)``, the first dates, then the second ones; both sides multiples of :func:`granularity`.
         valid: 1 where they show something, else 0.
         model: a name of :data:`motion.MODELS`, or ``auto``.
         profile: a name of :data:`PROFILES`.
+        dense: whether to look for what the motions leave.
     """
     steps = PROFILES[profile]
     batch, size, device = len(grey) // 2, (grey.shape[-2], grey.shape[-1]), grey.device
     levels = [_Level(grey, valid)]
-    while max(levels[-1].grey.shape[-2:]) > COARSEST * 4:
+    for _ in range(granularity(size).bit_length() - 3):  # 4 has none
         levels.append(levels[-1].halved())
     maps = _maps(levels[-1], steps.careful)
     small = maps.small()
@@ -109,7 +112,15 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str) -> Estimate:
         free.sum((1, 2)),
         motion.corner_distance(motions, still, size) / max(size),
     ]
-    return Estimate(motions, torch.stack(evidence, 1), ratio)
+    return Estimate(motions, torch.stack(evidence, 1), ratio, flow.dense(motions, fa, fb) if dense else None)
+
+
+def granularity(size: tuple[int, int]) -> int:
+    """What the sides of images of about ``size`` must be multiples of, so that every level halves the one before."""
+    unit = 4  # two levels at least
+    while max(size) > COARSEST * unit and min(size) > SHORTEST * unit:
+        unit *= 2
+    return unit
 
 
 @lru_cache(maxsize=16)

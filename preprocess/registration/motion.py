@@ -88,23 +88,33 @@ def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def apply(motion: Tensor, p: Tensor) -> Tensor:
-    """Where ``motion`` ``(B, 3, 3)`` takes the points ``p`` ``(N, 2)``: ``(B, N, 2)``."""
+    """Where ``motion`` ``(B, 3, 3)`` takes the points ``p``, ``(N, 2)`` or ``(B, N, 2)``: ``(B, N, 2)``."""
     q = p @ motion[:, :, :2].mT + motion[:, None, :, 2]
     return q[..., :2] / q[..., 2:].clamp_min(NEAR)
 
 
-def sample(x: Tensor, motions: Tensor, size: tuple[int, int]) -> Tensor:
+def grid(size: tuple[int, int], device: torch.device) -> Tensor:
+    """Pixel coordinates ``(H * W, 2)`` of an image of ``size``, row by row."""
+    columns, rows = (torch.arange(n, dtype=torch.float32, device=device) for n in (size[1], size[0]))
+    return torch.stack(torch.broadcast_tensors(columns, rows[:, None]), -1).flatten(0, 1)
+
+
+def sample(x: Tensor, motions: Tensor, size: tuple[int, int], field: Tensor | None = None) -> Tensor:
     """The values ``(B, C, M, h, w)`` of ``x`` where motions take the pixels of an image of ``size``; 0 outside.
 
     Args:
         x: images ``(B, C, H, W)``.
         motions: ``(B, M, 3, 3)``.
         size: h and w.
+        field: shifts ``(B, 2, h, w)`` that are added to the pixels first, in centred units.
     """
     height, width = x.shape[-2:]
     side = max(height, width)
     stretched = motions * motions.new_tensor([side / width, side / height, 1])[:, None]  # to grid_sample's -1 to 1
-    at = stretched @ _points(*size, x.device)  # (B, M, 3, h * w)
+    points = _points(*size, x.device)
+    if field is not None:
+        points = (points + F.pad(field.flatten(2), (0, 0, 0, 1)))[:, None]
+    at = stretched @ points  # (B, M, 3, h * w)
     where = (at[:, :, :2] / at[:, :, 2:].clamp_min(NEAR)).mT
     # one tall image of the M views: x is read as it is, not copied M times
     values = F.grid_sample(x, where.flatten(1, 2)[:, None], padding_mode="zeros", align_corners=False)

@@ -48,6 +48,17 @@ def slopes(x: Tensor) -> tuple[Tensor, Tensor]:
     return F.pad(x[..., 2:] - x[..., :-2], (1, 1)), F.pad(x[..., 2:, :] - x[..., :-2, :], (0, 0, 1, 1))
 
 
+def robust(r: Tensor, seen: Tensor, tune: float) -> tuple[Tensor, Tensor]:
+    """Weights of Geman and McClure ``(B, M, H, W)`` of residuals ``(B, C, M, H, W)``, and their mean square ``(B, M)``.
+
+    ``seen`` ``(B, M, H, W)`` is 1 where a residual counts, else 0; for ``tune`` see :func:`refine`.
+    """
+    e = r.square().sum(1)
+    scale = (e * seen).sum((-2, -1)) / seen.sum((-2, -1)).clamp_min(1) * tune + 1e-9
+    w = seen / (1 + e / scale[..., None, None]).square()
+    return w, (w * e).sum((-2, -1)) / w.sum((-2, -1)).clamp_min(1)
+
+
 def refine(start: Tensor, a: Tensor, b: Tensor, free: Tensor, prior: Tensor, steps: int, tune: float = 1.0) -> Tensor:
     """``start`` after ``steps`` Gauss-Newton steps that bring ``b`` onto ``a``.
 
@@ -77,10 +88,7 @@ def advance(h: Tensor, a: Tensor, b: Tensor, may: Tensor, prior: Tensor, tune: f
     gx, gy = slopes(target + now)
     r = target - now
     seen = a[:, -1:] * motion.inside(moved[:, -1])  # (B, M, H, W)
-    e = r.square().sum(1)
-    scale = (e * seen).sum((-2, -1)) / seen.sum((-2, -1)).clamp_min(1) * tune + 1e-9
-    w = seen / (1 + e / scale[..., None, None]).square()
-    noise = (w * e).sum((-2, -1)) / w.sum((-2, -1)).clamp_min(1)
+    w, noise = robust(r, seen, tune)
     products = torch.stack([(u * v).sum(1) for u, v in ((gx, gx), (gx, gy), (gy, gy), (gx, r), (gy, r))], 1)
     sums = _moments(products * w[:, None])
     normal = (sums[:, :, :3].flatten(2) @ second.flatten(0, 1)).unflatten(-1, (8, 8)) * may
