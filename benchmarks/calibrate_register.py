@@ -1,7 +1,7 @@
 """The weights of the confidence of a registration: ``python -m benchmarks.calibrate_register TOOLS PAIRS BASE``.
 
 TOOLS is the folder of the registration benchmark (``bench_registration.py``), PAIRS a folder of real pairs A, B, label,
-BASE their known offsets. Prints the weights for ``preprocess/registration/confidence.py``; the expected calibration
+BASE their known offsets. Prints the weights for ``preprocess.registration.calibration.py``; the expected calibration
 error where each pair is judged by weights fitted on the others; and what each threshold lets pass.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from preprocess.registration import motion
-from preprocess.registration.confidence import TOLERANCE, features
-from preprocess.registration.estimate import estimate
+from preprocess.registration.calibration import TOLERANCE, features
+from preprocess.registration.estimation import estimate
 
 UNRELATED = "unrelated"  # the dates of two different pairs: whatever is found is wrong, and must be refused
 LEVELS, DEGRADATIONS, MODES = ("id", "t24", "aff", "h16"), ("clean", "full"), ("comp", "real")
@@ -66,11 +66,11 @@ def unrelated(made: list[dict]) -> list[dict]:
 
 def evidence(case: dict, profile: str) -> tuple[torch.Tensor, float, float]:
     """Evidence ``(E,)`` of the motion found for a case, its corner error and that of the identity, in pixels."""
-    a, b = (torch.from_numpy(x).float().mean(-1)[None] / 255 for x in case["images"])
-    size = (a.shape[-2], a.shape[-1])
-    found = estimate(a, b, torch.ones_like(a), torch.ones_like(b), "auto", profile)
+    grey = torch.stack([torch.from_numpy(x).float().mean(-1) / 255 for x in case["images"]])
+    size = (grey.shape[-2], grey.shape[-1])
+    found = estimate(grey, torch.ones_like(grey), "auto", profile)
     truth = motion.to_centred(torch.from_numpy(case["truth"]).float()[None], size)
-    errors = [motion.corner_distance(m, truth, size).item() for m in (found.motion, motion.identity(1, a))]
+    errors = [motion.corner_distance(m, truth, size).item() for m in (found.motion, motion.identity(1, grey))]
     return found.evidence[0], *errors
 
 

@@ -6,9 +6,12 @@ from torch import Tensor
 
 from .pair import Pair
 from .registration import Registration, motion
+from .registration.flow import inverse
 
 
-def warp(x: Tensor, matrix: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
+def warp(
+    x: Tensor, matrix: Tensor, size: tuple[int, int], mode: str = "bilinear", flow: Tensor | None = None
+) -> Tensor:
     """``x`` seen from a grid of ``size``: the value at a pixel p is that of ``x`` at ``matrix`` p.
 
     Args:
@@ -16,6 +19,7 @@ def warp(x: Tensor, matrix: Tensor, size: tuple[int, int], mode: str = "bilinear
         matrix: ``(B, 3, 3)``, from pixel coordinates (x, y, 1) of the result to those of ``x``.
         size: height and width of the result.
         mode: ``bilinear`` or ``bicubic``, of images; maps are always warped by nearest neighbour.
+        flow: ``(B, 2, *size)``, pixels that are added to p first.
 
     Returns:
         As ``x``, of ``size``; images are 0 outside of ``x``, maps have there the value of its nearest border pixel, so
@@ -32,8 +36,11 @@ def warp(x: Tensor, matrix: Tensor, size: tuple[int, int], mode: str = "bilinear
             f"{tuple(x.shape)} and {tuple(matrix.shape)}"
         )
     height, width = x.shape[-2:]
-    columns, rows = (torch.arange(n, dtype=torch.float32, device=x.device) for n in (size[1], size[0]))
-    points = torch.stack(torch.broadcast_tensors(columns, rows[:, None]), -1).flatten(0, 1)
+    if flow is not None and flow.shape != (len(x), 2, *size):
+        raise ValueError(f"a flow is (B, 2, H, W), here {(len(x), 2, *size)}, got {tuple(flow.shape)}")
+    points = motion.grid(size, x.device)
+    if flow is not None:
+        points = points + flow.float().flatten(2).mT
     where = motion.apply(matrix.float(), points).unflatten(1, size)  # (B, h, w, 2)
     if x.ndim == 3:
         at = where.round().long()
@@ -65,13 +72,11 @@ def warp_pair(pair: Pair, registration: Registration, onto: str = "a", mode: str
         raise ValueError(f"a pair is warped onto its date a or b, got {onto!r}")
     pair = pair.check()
     size = (pair.a.shape[-2], pair.a.shape[-1])
+    matrix, flow = registration.matrix, registration.flow
     if onto == "a":
-        matrix = registration.matrix
-        b = warp(pair.b, matrix, size, mode)
-        return pair._replace(
-            b=b, sem_b=None if pair.sem_b is None else warp(pair.sem_b, matrix, size)
-        ), registration.overlap
-    matrix = torch.linalg.inv(registration.matrix)
-    sem_a = None if pair.sem_a is None else warp(pair.sem_a, matrix, size)
-    overlap = warp(registration.overlap[:, None].float(), matrix, size)[:, 0] > 0.99
-    return pair._replace(a=warp(pair.a, matrix, size, mode), sem_a=sem_a), overlap
+        sem_b = None if pair.sem_b is None else warp(pair.sem_b, matrix, size, flow=flow)
+        return pair._replace(b=warp(pair.b, matrix, size, mode, flow), sem_b=sem_b), registration.overlap
+    matrix, flow = (torch.linalg.inv(matrix), None) if flow is None else inverse(matrix, flow)
+    sem_a = None if pair.sem_a is None else warp(pair.sem_a, matrix, size, flow=flow)
+    overlap = warp(registration.overlap[:, None].float(), matrix, size, flow=flow)[:, 0] > 0.99
+    return pair._replace(a=warp(pair.a, matrix, size, mode, flow), sem_a=sem_a), overlap

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import motion
-from .confidence import ENOUGH, confidence
-from .estimate import PROFILES, estimate
+from . import estimation, motion
+from .calibration import ENOUGH, confidence
 from .features import window_max
+from .flow import ENOUGH as FLOW_ENOUGH
 
 __all__ = ["Registration", "register"]
 
@@ -35,6 +35,8 @@ class Registration(NamedTuple):
     ok: Tensor
     overlap: Tensor
     residual: Tensor
+    flow: Tensor | None = None
+    flow_confidence: Tensor | None = None
 
 
 @torch.no_grad()
@@ -45,6 +47,7 @@ def register(
     profile: str = "accurate",
     mask_a: Tensor | None = None,
     mask_b: Tensor | None = None,
+    refine: str | None = None,
 ) -> Registration:
     """Estimate where each pixel of ``a`` lies in ``b``, whatever the light and whatever changed.
 
@@ -59,14 +62,17 @@ def register(
         profile: ``accurate`` or ``fast``.
         mask_a: ``(B, H, W)``, true (not 0) where a pixel of ``a`` shows something.
         mask_b: the same of ``b``.
+        refine: ``flow`` to look for a smooth field of shifts that the motion leaves, as relief does.
 
     Raises:
         ValueError: shapes, types, ranges or names that are not these; the message says what came.
     """
     if model not in ("auto", *motion.MODELS):
         raise ValueError(f"unknown model {model!r}, expected one of: auto, {', '.join(motion.MODELS)}")
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r}, expected one of: {', '.join(PROFILES)}")
+    if profile not in estimation.PROFILES:
+        raise ValueError(f"unknown profile {profile!r}, expected one of: {', '.join(estimation.PROFILES)}")
+    if refine not in (None, "flow"):
+        raise ValueError(f"unknown refine {refine!r}, expected flow or None")
     if a.ndim != 4 or a.shape[1] != 3 or a.shape != b.shape:
         raise ValueError(
             "images to register are (B, 3, H, W), both of one size, without alpha (which goes into mask_a and mask_b); "
@@ -75,22 +81,33 @@ def register(
     size = (a.shape[-2], a.shape[-1])
     if not len(a):
         raise ValueError(f"there is nothing to register in a batch of none, got {tuple(a.shape)}")
-    grey_a, valid_a = _grey(a, mask_a, "a")
-    grey_b, valid_b = _grey(b, mask_b, "b")
-    still = motion.identity(len(a), grey_a)
+    dates = zip(_grey(a, mask_a, "a"), _grey(b, mask_b, "b"), strict=True)
+    grey, valid = _filled(*(torch.cat(both) for both in dates))
+    still = motion.identity(len(a), grey)
+    valid_a, valid_b = valid.chunk(2)
     if min(size) < SMALLEST:
         none = torch.zeros(len(a), device=a.device)
-        return Registration(still, none, none > 0, valid_a & valid_b, torch.ones_like(none))
-    # both sides a multiple of 4, so that every level halves the one before; what is added shows nothing
-    padding = (0, -size[1] % 4, 0, -size[0] % 4)
-    grey_a, grey_b = (F.pad(x[:, None], padding, mode="replicate")[:, 0] for x in (grey_a, grey_b))
-    shown_a, shown_b = (F.pad(v, padding).to(grey_a.dtype) for v in (valid_a, valid_b))
-    found = estimate(grey_a, grey_b, shown_a, shown_b, model, profile)
-    sure = confidence(found.evidence)
+        flow = (torch.zeros(len(a), 2, *size, device=a.device), none) if refine else (None, None)
+        return Registration(still, none, none > 0, valid_a & valid_b, torch.ones_like(none), *flow)
+    # every level is to halve the one before; what is added shows nothing
+    unit = estimation.granularity(size)
+    padding = (0, -size[1] % unit, 0, -size[0] % unit)
+    grey, shown = F.pad(grey[:, None], padding, mode="replicate")[:, 0], F.pad(valid.to(grey.dtype), padding)
+    found = estimation.estimate(grey, shown, model, profile, refine == "flow")
+    sure = confidence(found.evidence, profile)
     ok = sure >= ENOUGH
-    matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, (grey_a.shape[-2], grey_a.shape[-1])), still)
-    seen = motion.sample(valid_b[:, None].to(matrix.dtype), motion.to_centred(matrix, size), size)[:, 0] > 0.99
-    return Registration(matrix, sure, ok, valid_a & seen, 1 - found.agreement.nan_to_num())
+    padded = (grey.shape[-2], grey.shape[-1])
+    matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, padded), still)
+    field, flow_sure = None, None
+    if found.flow is not None:
+        field, flow_sure = found.flow
+        flow_sure = torch.where(ok, flow_sure, 0.0).nan_to_num()
+        field = F.interpolate(field * (max(padded) / 2), padded, mode="bilinear", align_corners=False)
+        field = torch.where((flow_sure >= FLOW_ENOUGH)[:, None, None, None], field, 0.0)[..., : size[0], : size[1]]
+    shown_b, centred = valid_b[:, None].to(matrix.dtype), motion.to_centred(matrix, size)[:, None]
+    seen = motion.sample(shown_b, centred, size, None if field is None else field * (2 / max(size)))
+    overlap = valid_a & (motion.inside(seen[:, 0, 0]) > 0)
+    return Registration(matrix, sure, ok, overlap, 1 - found.agreement.nan_to_num(), field, flow_sure)
 
 
 def _grey(x: Tensor, mask: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
@@ -102,27 +119,35 @@ def _grey(x: Tensor, mask: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
     if mask is not None and mask.shape != (len(x), *x.shape[-2:]):
         raise ValueError(f"mask_{name} is (B, H, W) of its images {tuple(x.shape)}, got {tuple(mask.shape)}")
     x = x.float()
-    valid = x.isfinite().all(1)
-    x = torch.where(valid[:, None], x, 0.0)
-    if x.min() < -1e-3 or x.max() > 1 + 1e-3:
-        raise ValueError(f"images to register are in [0, 1], got {name} from {x.min():g} to {x.max():g}")
-    if mask is not None:
-        valid = valid & mask.bool()
-    if min(x.shape[-2:]) > 2 * FLAT:
-        valid = valid & ~_flat(x)
-    grey = x.mean(1)
-    count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
-    mean = (grey * valid).sum((-2, -1), keepdim=True) / count
+    grey = (x[:, 0] + x[:, 1] + x[:, 2]) / 3  # a mean over the channels is slow where they lie last in memory
+    valid = grey.abs() < torch.inf
+    known = x if valid.all() else torch.where(valid[:, None], x, 0.0)
+    low, high = known.amin(), known.amax()
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise ValueError(f"images to register are in [0, 1], got {name} from {low:g} to {high:g}")
+    return grey, valid if mask is None else valid & mask.bool()
+
+
+def _filled(grey: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Images ``(B, H, W)`` with their mean where they show nothing, and where they show something."""
+    grey = torch.where(valid, grey, 0.0)
+    if min(grey.shape[-2:]) > 2 * FLAT:
+        valid = valid & ~_flat(grey)
+    weight = valid.to(grey.dtype)
+    count = weight.sum((-2, -1), keepdim=True).clamp_min(1)
+    mean = (grey * weight).sum((-2, -1), keepdim=True) / count
     return torch.where(valid, grey, mean), valid
 
 
 def _flat(x: Tensor) -> Tensor:
-    """Where ``x`` ``(B, C, H, W)`` lies in a square of one value ``(B, H, W)``: no data, or as good as none."""
-    total = F.pad(x.sum(1), (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), mode="replicate")
-    high, low = (_largest_of_four(sign * total) for sign in (1, -1))
-    corner = (window_max(high, FLAT) == -window_max(low, FLAT)).to(x.dtype)  # where such a square begins
+    """Where ``x`` ``(B, H, W)`` lies in a square of one value ``(B, H, W)``: no data, or as good as none."""
+    total = F.pad(x[:, None], (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), mode="replicate")[:, 0]
+    high, low = window_max(_largest_of_four(torch.cat([total, -total])), FLAT).chunk(2)  # low with the other sign
+    corner = (high == -low).to(torch.uint8)  # where such a square begins
     inside = window_max(F.pad(corner, (FLAT - 1,) * 4), FLAT) > 0
-    return inside.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, : x.shape[-2], : x.shape[-1]]
+    height, width = inside.shape[-2:]
+    inside = inside[:, :, None, :, None].expand(-1, -1, 2, -1, 2).reshape(-1, 2 * height, 2 * width)
+    return inside[:, : x.shape[-2], : x.shape[-1]]
 
 
 def _largest_of_four(x: Tensor) -> Tensor:

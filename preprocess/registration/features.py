@@ -5,6 +5,7 @@ sharp and a smoothing cost one product.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -13,21 +14,30 @@ from torch import Tensor
 PAD = 12  # pixels of mirrored border, against the wrap-around of the filters
 
 
-def gaussian(sigma: float, size: tuple[int, int], like: Tensor) -> Tensor:
+@lru_cache(maxsize=64)
+def gaussian(sigma: float, size: tuple[int, int], device: torch.device) -> Tensor:
     """Transfer function ``(H, W)`` of a Gaussian of ``sigma`` pixels."""
-    fx, fy = frequencies(size, like)
+    fx, fy = frequencies(size, device)
     return torch.exp(-2 * (math.pi * sigma) ** 2 * (fx.square() + fy.square()))
 
 
-def frequencies(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=64)
+def frequencies(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Frequencies of the columns ``(W,)`` and of the rows ``(H, 1)``, in cycles per pixel."""
-    fy, fx = (torch.fft.fftfreq(n, dtype=like.dtype, device=like.device) for n in size)
+    fy, fx = (torch.fft.fftfreq(n, dtype=torch.float32, device=device) for n in size)
     return fx, fy[:, None]
+
+
+@lru_cache(maxsize=64)
+def _gradient(sigma: float, size: tuple[int, int], device: torch.device) -> Tensor:
+    """Transfer function ``(H, W)`` of the gradient of a Gaussian: along x the real part, along y the imaginary one."""
+    fx, fy = frequencies(size, device)
+    return torch.complex(-fy.expand(size), fx.expand(size)) * (2 * math.pi * gaussian(sigma, size, device))
 
 
 def smoothed(x: Tensor, sigma: float) -> Tensor:
     """``x`` ``(..., H, W)``, complex, smoothed by a Gaussian, its borders joined."""
-    return torch.fft.ifft2(torch.fft.fft2(x) * gaussian(sigma, (x.shape[-2], x.shape[-1]), x.real))
+    return torch.fft.ifft2(torch.fft.fft2(x) * gaussian(sigma, (x.shape[-2], x.shape[-1]), x.device))
 
 
 def window_max(x: Tensor, side: int) -> Tensor:
@@ -51,12 +61,12 @@ class Spectrum:
         padded = F.pad(grey[:, None], (PAD, right, PAD, below), mode="reflect")[:, 0]
         self.padded = (padded.shape[-2], padded.shape[-1])
         self.values = torch.fft.fft2(padded)
-        self.fx, self.fy = frequencies(self.padded, grey)
 
     def soften(self, covariance: Tensor) -> None:
         """Blur by a Gaussian of ``covariance`` ``(B, 3)``: xx, xy, yy in square pixels."""
         xx, xy, yy = (c[:, None, None] for c in covariance.unbind(-1))
-        exponent = xx * self.fx**2 + 2 * xy * self.fx * self.fy + yy * self.fy**2
+        fx, fy = frequencies(self.padded, covariance.device)
+        exponent = xx * fx**2 + 2 * xy * (fx * fy) + yy * fy**2
         self.values = self.values * torch.exp(-2 * math.pi**2 * exponent)
 
     def orientation(self, sigma: float, floor: float) -> Tensor:
@@ -68,8 +78,7 @@ class Spectrum:
             sigma: of the Gaussian that the gradient is taken of.
             floor: the gradient energy, relative to the image's mean, at which an edge has half its weight.
         """
-        along = torch.complex(-self.fy.expand(self.padded), self.fx.expand(self.padded)) * (2 * math.pi)
-        g = self._crop(torch.fft.ifft2(self.values * (along * gaussian(sigma, self.padded, self.fx))))
+        g = self._crop(torch.fft.ifft2(self.values * _gradient(sigma, self.padded, self.values.device)))
         energy = g.real.square() + g.imag.square()
         return g * g / (energy + floor * energy.mean((-2, -1), keepdim=True) + 1e-10)
 
@@ -78,8 +87,8 @@ class Spectrum:
 
         ``floor`` is the variance, relative to the image's mean, at which a place has half its weight.
         """
-        wide = gaussian(window, self.padded, self.fx)
-        x = torch.fft.ifft2(self.values * (gaussian(sigma, self.padded, self.fx) - wide)).real
+        wide, narrow = (gaussian(s, self.padded, self.values.device) for s in (window, sigma))
+        x = torch.fft.ifft2(self.values * (narrow - wide)).real
         energy = torch.fft.ifft2(torch.fft.fft2(x * x) * wide).real.clamp_min(0)
         return self._crop(x / (energy + floor * energy.mean((-2, -1), keepdim=True) + 1e-10).sqrt())
 

@@ -1,15 +1,16 @@
 """The fine motion: Gauss-Newton steps on feature maps, weighted so that what changed between the dates has no say."""
 
-from functools import cache
+from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import motion
 
 
-@cache
-def _polynomials() -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=8)
+def _polynomials(device: torch.device) -> tuple[Tensor, Tensor]:
     """The generators as polynomials, and their products.
 
     Returns:
@@ -25,35 +26,37 @@ def _polynomials() -> tuple[Tensor, Tensor]:
     pairs[1] = pairs[1] + pairs[1].mT
     first = torch.linalg.pinv(powers[0]) @ torch.stack([x, y])
     second = torch.linalg.pinv(powers[1]) @ torch.stack(pairs).flatten(2)
-    return first.float(), second.float()
+    return first.float().to(device), second.float().to(device)
 
 
-class Moments:
-    """Sums of maps ``(..., H, W)`` times powers of the coordinates: all that a normal equation needs of them."""
+@lru_cache(maxsize=64)
+def _powers(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Powers 0 to 4 of the coordinates of the columns ``(W, 5)`` and of the rows ``(H, 5)``."""
+    x, y = (t[:, None] ** torch.arange(5, device=device) for t in motion.axes(height, width, device))
+    return x, y
 
-    def __init__(self, height: int, width: int, like: Tensor) -> None:
-        exponents = torch.arange(5, dtype=like.dtype, device=like.device)
-        self.x, self.y = (t[:, None] ** exponents for t in motion.axes(height, width, like))  # (W, 5), (H, 5)
-        self.first, self.second = (t.to(like) for t in _polynomials())
 
-    def normal(self, maps: Tensor) -> Tensor:
-        """The matrix ``(B, 8, 8)`` of the xx, xy and yy parts ``(B, 3, H, W)`` of a structure tensor."""
-        m = (maps @ self.x).mT @ self.y  # (B, 3, 5, 5): power of x, power of y
-        return torch.einsum("bsk,skp->bp", m.flatten(2), self.second).unflatten(1, (8, 8))
-
-    def right(self, maps: Tensor) -> Tensor:
-        """The right-hand side ``(B, 8)`` of the x and y parts ``(B, 2, H, W)`` of slope times residual."""
-        m = (maps @ self.x[:, :3]).mT @ self.y[:, :3]
-        return torch.einsum("bsk,skp->bp", m.flatten(2), self.first)
+def _moments(maps: Tensor) -> Tensor:
+    """Sums of maps ``(B, K, M, H, W)`` times x^i y^j: all that a normal equation needs of them, ``(B, M, K, 5, 5)``."""
+    x, y = _powers(maps.shape[-2], maps.shape[-1], maps.device)
+    return ((maps @ x).mT @ y).transpose(1, 2)
 
 
 def slopes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences of ``x`` ``(B, C, H, W)`` in centred units, along x and along y; 0 at the border."""
-    unit = max(x.shape[-2:]) / 4  # half the pixels of a unit, for the difference spans two
-    gx, gy = torch.zeros_like(x), torch.zeros_like(x)
-    torch.sub(x[..., 2:], x[..., :-2], out=gx[..., 1:-1]).mul_(unit)
-    torch.sub(x[..., 2:, :], x[..., :-2, :], out=gy[..., 1:-1, :]).mul_(unit)
-    return gx, gy
+    """Mean slopes of two maps, of their sum ``x`` ``(..., H, W)``, in centred units along x and y; 0 at the border."""
+    x = x * (max(x.shape[-2:]) / 8)  # half for the mean, half for the difference that spans two pixels
+    return F.pad(x[..., 2:] - x[..., :-2], (1, 1)), F.pad(x[..., 2:, :] - x[..., :-2, :], (0, 0, 1, 1))
+
+
+def robust(r: Tensor, seen: Tensor, tune: float) -> tuple[Tensor, Tensor]:
+    """Weights of Geman and McClure ``(B, M, H, W)`` of residuals ``(B, C, M, H, W)``, and their mean square ``(B, M)``.
+
+    ``seen`` ``(B, M, H, W)`` is 1 where a residual counts, else 0; for ``tune`` see :func:`refine`.
+    """
+    e = r.square().sum(1)
+    scale = (e * seen).sum((-2, -1)) / seen.sum((-2, -1)).clamp_min(1) * tune + 1e-9
+    w = seen / (1 + e / scale[..., None, None]).square()
+    return w, (w * e).sum((-2, -1)) / w.sum((-2, -1)).clamp_min(1)
 
 
 def refine(start: Tensor, a: Tensor, b: Tensor, free: Tensor, prior: Tensor, steps: int, tune: float = 1.0) -> Tensor:
@@ -62,37 +65,36 @@ def refine(start: Tensor, a: Tensor, b: Tensor, free: Tensor, prior: Tensor, ste
     Both slopes count half (ESM), which doubles the order of convergence; residuals are weighted by Geman and McClure.
 
     Args:
-        start: motions ``(B, 3, 3)``.
+        start: motions ``(B, M, 3, 3)``.
         a: feature maps ``(B, C + 1, H, W)``, the last of them 1 where the others are to be trusted, else 0.
         b: the same of the other date.
-        free: 1 for the parameters ``(B, 8)`` that may move, else 0.
+        free: 1 for the parameters ``(B or 1, M, 8)`` that may move, else 0.
         prior: precision ``(8,)`` of a step in units of the residual's variance.
         steps: how many.
         tune: the residual, in units of its mean square, at which a pixel loses three quarters of its weight.
     """
-    size = (a.shape[-2], a.shape[-1])
-    moments = Moments(*size, a)
-    target, seen_a = a[:, :-1], a[:, -1]
-    ax, ay = slopes(target)
+    may = free[..., :, None] * free[..., None, :]
     h = start
     for _ in range(steps):
-        moved = motion.sample(b, h, size)
-        now, seen = moved[:, :-1], seen_a * (moved[:, -1] > 0.99)
-        bx, by = slopes(now)
-        gx, gy, r = (ax + bx) / 2, (ay + by) / 2, target - now
-        e = r.square().sum(1)
-        scale = (e * seen).sum((-2, -1), keepdim=True) / seen.sum((-2, -1), keepdim=True).clamp_min(1) * tune + 1e-9
-        w = seen / (1 + e / scale).square()
-        normal = moments.normal(torch.stack([(gx * gx).sum(1) * w, (gx * gy).sum(1) * w, (gy * gy).sum(1) * w], 1))
-        right = moments.right(torch.stack([(gx * r).sum(1) * w, (gy * r).sum(1) * w], 1))
-        noise = (w * e).sum((-2, -1)) / w.sum((-2, -1)).clamp_min(1)
-        h = h @ motion.step(_solve(normal, right, free, prior * noise[:, None]))
-        h = h / h[:, 2:, 2:]
+        h = advance(h, a, b, may, prior, tune)
     return h
 
 
-def _solve(normal: Tensor, right: Tensor, free: Tensor, ridge: Tensor) -> Tensor:
-    """The step ``(B, 8)`` over the parameters that are ``free``."""
-    mask = free[:, :, None] * free[:, None, :]
-    d = torch.linalg.solve_ex(normal * mask + torch.diag_embed((1 - free) + ridge + 1e-6), right * free)[0]
-    return d.clamp(-0.2, 0.2)  # nan stays nan
+def advance(h: Tensor, a: Tensor, b: Tensor, may: Tensor, prior: Tensor, tune: float) -> Tensor:
+    """One step of :func:`refine`; ``may`` ``(B or 1, M, 8, 8)`` is 1 where both parameters are free."""
+    first, second = _polynomials(b.device)
+    moved = motion.sample(b, h, (b.shape[-2], b.shape[-1]))  # (B, C + 1, M, H, W)
+    target, now = a[:, :-1, None], moved[:, :-1]
+    gx, gy = slopes(target + now)
+    r = target - now
+    seen = a[:, -1:] * motion.inside(moved[:, -1])  # (B, M, H, W)
+    w, noise = robust(r, seen, tune)
+    products = torch.stack([(u * v).sum(1) for u, v in ((gx, gx), (gx, gy), (gy, gy), (gx, r), (gy, r))], 1)
+    sums = _moments(products * w[:, None])
+    normal = (sums[:, :, :3].flatten(2) @ second.flatten(0, 1)).unflatten(-1, (8, 8)) * may
+    right = sums[:, :, 3:, :3, :3].flatten(2) @ first.flatten(0, 1)
+    free = may.diagonal(dim1=-2, dim2=-1)
+    ridge = (1 - free) + prior * noise[..., None] + 1e-6
+    d = torch.linalg.solve_ex(normal + torch.diag_embed(ridge), right * free)[0]
+    h = h @ motion.step(d.clamp(-0.2, 0.2))  # nan stays nan
+    return h / h[..., 2:, 2:]

@@ -1,6 +1,7 @@
 """The coarse motion: correlation of orientation maps over a grid of turns and scales, by the Fourier transform."""
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -9,8 +10,6 @@ from torch import Tensor
 from . import motion
 from .features import gaussian
 
-TURNS, SCALES = (-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07)  # degrees; factors
-STILL = TURNS.index(0) * len(SCALES) + SCALES.index(1)
 REACH = 0.2  # the longest shift searched, of the longer side
 
 
@@ -23,27 +22,38 @@ class Coarse(NamedTuple):
     peak: Tensor  # (B,)
 
 
-def search(qa: Tensor, qb: Tensor, smooth: float) -> Coarse:
+@lru_cache(maxsize=8)
+def _grid(turns: tuple[float, ...], scales: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Angles and scales ``(G,)`` that are tried, and the inverse ``(G, 3, 3)`` of each."""
+    angle = (torch.tensor(turns, device=device) * (math.pi / 180)).repeat_interleave(len(scales))
+    scale = torch.tensor(scales, device=device).repeat(len(turns))
+    turned = motion.similarity(angle, scale, torch.zeros_like(angle)[:, None].expand(-1, 2))
+    return angle, scale, torch.linalg.inv(turned)
+
+
+def search(qa: Tensor, qb: Tensor, turns: tuple[float, ...], scales: tuple[float, ...], smooth: float) -> Coarse:
     """The best motions from ``qa`` to ``qb``, orientation maps ``(B, H, W)`` complex.
 
     Args:
         qa: the map of the first date.
         qb: of the second.
+        turns: degrees that are tried, 0 among them.
+        scales: factors, 1 among them.
         smooth: sigma of the Gaussian, in pixels, that the correlation is smoothed with: what the grid leaves open.
     """
-    batch, height, width = qa.shape
+    _, height, width = qa.shape
     like = qa.real
-    turns, scales = like.new_tensor(TURNS) * (math.pi / 180), like.new_tensor(SCALES)
-    angle, scale = turns.repeat_interleave(len(scales)), scales.repeat(len(turns))
-    turned = motion.similarity(angle, scale, torch.zeros_like(angle)[:, None].expand(-1, 2))
+    angle, scale, back = _grid(turns, scales, qa.device)
     # a point y of a turned is the point S^-1 y of a, so the correlation with b has its peak at the shift after S
-    planes = torch.view_as_real(qa).permute(0, 3, 1, 2).repeat_interleave(len(angle), 0)
-    planes = motion.sample(planes, torch.linalg.inv(turned).repeat(batch, 1, 1), (height, width))
-    a = torch.complex(planes[:, 0], planes[:, 1]).unflatten(0, (batch, -1))
+    planes = torch.view_as_real(qa).permute(0, 3, 1, 2)
+    planes = motion.sample(planes, back.expand(len(qa), -1, -1, -1), (height, width))
+    a = torch.complex(planes[:, 0], planes[:, 1])  # (B, G, H, W)
     a = a * torch.polar(torch.ones_like(angle), 2 * angle)[:, None, None]  # orientations turn with the image
     reach = math.ceil(REACH * max(height, width))
     size = (height + reach + (-height - reach) % 8, width + reach + (-width - reach) % 8)
-    spectrum = torch.fft.fft2(a, s=size).conj() * (torch.fft.fft2(qb, s=size) * gaussian(smooth, size, like))[:, None]
+    spectrum = (
+        torch.fft.fft2(a, s=size).conj() * (torch.fft.fft2(qb, s=size) * gaussian(smooth, size, qa.device))[:, None]
+    )
     surface = torch.fft.ifft2(spectrum).real  # (B, G, h, w)
     deviation = surface.square().mean((-3, -2, -1)).sqrt() + 1e-12
     rows, columns = (torch.arange(-reach, reach + 1, device=like.device) % n for n in size)
@@ -56,5 +66,6 @@ def search(qa: Tensor, qb: Tensor, smooth: float) -> Coarse:
         peak = peaks.gather(1, chosen[:, None])[:, 0] / deviation
         return motion.similarity(angle[chosen], scale[chosen], shift), peak
 
-    still, best = found(torch.full_like(index[:, 0], STILL)), found(peaks.argmax(1))
-    return Coarse(still[0], best[0], still[1], best[1])
+    still = turns.index(0) * len(scales) + scales.index(1)
+    shift, best = found(torch.full_like(index[:, 0], still)), found(peaks.argmax(1))
+    return Coarse(shift[0], best[0], shift[1], best[1])

@@ -13,22 +13,24 @@ CLEARLY, WORTH = (1.4, 2.0, 2.0), (0.03, 0.06, 0.08)
 
 
 class Agreement:
-    """How far two dates agree, part by part, under motions ``(B, 3, 3)``.
+    """How far two dates agree, part by part, under motions ``(B, M, 3, 3)`` and a field, see :func:`motion.sample`.
 
     Attributes:
-        parts: mean agreement of their orientation maps ``(B, BLOCKS^2)``, in units of the maps' own energy.
-        ratio: the same over the whole overlap, from 1 (the same edges) over 0 (nothing in common), ``(B,)``.
-        seen: share of the image that both dates show, ``(B,)``.
+        parts: mean agreement of their orientation maps ``(B, M, BLOCKS^2)``, in units of the maps' own energy.
+        energy: what an overlap of the same edges would have, ``(B, M)``.
+        ratio: the same over the whole overlap, from 1 (the same edges) over 0 (nothing in common), ``(B, M)``.
+        seen: share of the image that both dates show, ``(B, M)``.
     """
 
-    def __init__(self, motions: Tensor, a: Tensor, b: Tensor) -> None:
-        moved = motion.sample(b, motions, (a.shape[-2], a.shape[-1]))
-        seen = a[:, -1] * (moved[:, -1] > 0.99)
-        a, b = a[:, :2], moved[:, :2]
+    def __init__(self, motions: Tensor, a: Tensor, b: Tensor, field: Tensor | None = None) -> None:
+        moved = motion.sample(b, motions, (a.shape[-2], a.shape[-1]), field)
+        seen = a[:, -1, None] * motion.inside(moved[:, -1])
+        a, b = a[:, :2, None], moved[:, :2]
         common = (a * b).sum(1) * seen
-        energy = [(x.square().sum(1) * seen).mean((-2, -1)) for x in (a, b)]
-        self.parts = F.adaptive_avg_pool2d(common[:, None], BLOCKS).flatten(1)
-        self.ratio = self.parts.mean(1) / (energy[0] * energy[1]).sqrt().clamp_min(1e-9)
+        one, two = ((x.square().sum(1) * seen).mean((-2, -1)) for x in (a, b))
+        self.energy = (one * two).sqrt().clamp_min(1e-9)
+        self.parts = F.adaptive_avg_pool2d(common, BLOCKS).flatten(2)
+        self.ratio = self.parts.mean(-1) / self.energy
         self.seen = seen.mean((-2, -1))
 
 

@@ -5,32 +5,36 @@ from torch import Tensor
 
 TOLERANCE = 1.5  # pixels of mean corner error that a confidence is the probability of
 NEAR = 100.0  # a motion of a hundredth of the image's side is near the identity: many pairs come that way
-ENOUGH = 0.12  # confidence below which the identity is kept
+ENOUGH = 0.15  # confidence below which the identity is kept: from here on no real pair of the calibration came to harm
 
-# by `python -m benchmarks.calibrate_register`: one weight per number of `features`
-WEIGHTS = (-4.607, 0.252, 4.289, 3.246, 1.216, 0.815, -2.448, 0.924, 3.232)
+# by `python -m benchmarks.calibrate_register`, of each profile: one weight per number of `features`
+WEIGHTS = {
+    "accurate": (-5.125, 0.544, 4.82, 3.816, 1.779, 0.622, -2.669, 0.536, 4.189),
+    "fast": (-4.709, -0.038, 4.144, 3.057, 2.224, 0.754, -2.527, 0.215, 4.428),
+}
 
 
 def features(evidence: Tensor) -> Tensor:
     """What the logistic function is linear in: ``(B, F)`` of the evidence ``(B, E)`` of an estimate."""
     peak, agreement, gain, over_identity, over_nothing, _seen, freedom, moved = evidence.unbind(1)
+    peak = peak.clamp(1, 40).log()
     return torch.stack(
         [
             torch.ones_like(peak),
-            peak.clamp(1, 40).log(),
+            peak,
             agreement,
             gain,
             over_identity.clamp(-10, 10) / 10,
             over_nothing.clamp(0, 30).sqrt(),
             freedom / 8,
             (freedom > 6) * agreement,
-            torch.exp(-(moved * NEAR).square()),
+            torch.exp(-(moved * NEAR).square()) * (peak - 1),  # unrelated dates, whose peak is low, rest there too
         ],
         1,
     )
 
 
-def confidence(evidence: Tensor) -> Tensor:
+def confidence(evidence: Tensor, profile: str) -> Tensor:
     """The probability ``(B,)`` that the mean corner error is at most :data:`TOLERANCE`; 0 without evidence."""
-    p = (features(evidence) @ evidence.new_tensor(WEIGHTS)).sigmoid()
+    p = (features(evidence) @ evidence.new_tensor(WEIGHTS[profile])).sigmoid()
     return torch.where(evidence.isfinite().all(1) & p.isfinite(), p, 0.0)

@@ -1,0 +1,194 @@
+"""The motion between two dates, coarse to fine, and what speaks for it."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import flow, motion
+from .blur import blur_gap, shares
+from .features import Spectrum, smoothed, window_max
+from .refine import refine
+from .search import search
+from .select import Agreement, clearly, select
+
+SIGMA, FLOOR = 1.0, 0.1  # of the orientation maps: pixels of the level they are read on, share of the mean energy
+COARSEST = 80  # pixels, the longest side of the level that the search runs on,
+SHORTEST = 24  # unless its shorter side would come below this
+WINDOW = 6.0  # pixels, of the local normalisation of brightness
+REACH = 3  # pixels over which a hole or a border reaches into the maps of its level
+TUNE = 0.4  # of the mean square residual: what changed loses its weight soon in the last steps
+SPREAD = 0.05  # how far a step's turn, scale, shear or perspective is expected to go, in centred units
+
+
+class Profile(NamedTuple):
+    """How much is spent on a pair: Gauss-Newton steps of each stage."""
+
+    turns: tuple[float, ...]  # degrees of the search's grid
+    scales: tuple[float, ...]  # and its factors
+    rough: int  # as similarities, on strongly smoothed maps
+    coarse: int  # all models
+    middle: int  # on hardly smoothed ones
+    settle: int  # on maps of twice the size, where the models are then compared; if 0, they are on the small ones
+    fine: int  # the chosen model, at each finer level
+    brightness: float  # weight of local brightness beside orientation in the fine steps
+    careful: bool  # whether both dates are first made equally sharp, and edges are also read at full size
+
+
+PROFILES = {
+    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 2, 2, 2, 3, 0.5, True),
+    "fast": Profile((-5.0, 0.0, 5.0), (0.95, 1.0, 1.05), 2, 2, 2, 0, 2, 0, False),
+}
+
+
+class Estimate(NamedTuple):
+    """Motions ``(B, 3, 3)`` in centred coordinates, and evidence ``(B, E)`` of which :data:`EVIDENCE` has the names."""
+
+    motion: Tensor
+    evidence: Tensor
+    agreement: Tensor  # (B,)
+    flow: tuple[Tensor, Tensor] | None = None  # of flow.dense: field and its confidence
+
+
+EVIDENCE = ("peak", "agreement", "gain", "over identity", "over shift", "seen", "freedom", "moved")
+
+
+def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool = False) -> Estimate:
+    """The motions from the first half of a batch to its second half.
+
+    Args:
+        grey: images ``(2B, H, W)``, the first dates, then the second ones; both sides multiples of :func:`granularity`.
+        valid: 1 where they show something, else 0.
+        model: a name of :data:`motion.MODELS`, or ``auto``.
+        profile: a name of :data:`PROFILES`.
+        dense: whether to look for what the motions leave.
+    """
+    steps = PROFILES[profile]
+    batch, size, device = len(grey) // 2, (grey.shape[-2], grey.shape[-1]), grey.device
+    levels = [_Level(grey, valid)]
+    for _ in range(granularity(size).bit_length() - 3):  # 4 has none
+        levels.append(levels[-1].halved())
+    maps = _maps(levels[-1], steps.careful)
+    small = maps.small()
+    qa, qb = (small.orientation * small.seen).chunk(2)
+    found = search(qa, qb, steps.turns, steps.scales, smooth=0.4)
+
+    counts = tuple(motion.MODELS.values()) if model == "auto" else (motion.MODELS[model],)
+    free, prior = _freedom(counts, device), grey.new_tensor([0, 0] + [SPREAD**-2] * 6)
+    fa, fb = small.stacked(1.5)
+    # what is more than a shift starts as one and the same similarity
+    starts = torch.stack([found.shift, found.similarity], 1)
+    starts = refine(starts, fa, fb, _freedom((2, 4), device), prior, steps.rough)
+    motions = starts[:, [int(n > 2) for n in counts]]
+    motions = refine(motions, fa, fb, free, prior, steps.coarse)
+    fa, fb = small.stacked(0.7)
+    motions = refine(motions, fa, fb, free, prior, steps.middle)
+    # judged on the sharper maps, where a motion that is a little off has lost all agreement
+    if steps.settle:
+        fa, fb = maps.stacked(1.0)
+        motions = refine(motions, fa, fb, free, prior, steps.settle)
+    chosen = select(Agreement(motions, fa, fb).parts) if free.shape[1] > 1 else found.peak.new_zeros(batch).long()
+    motions, free = motions[torch.arange(batch, device=device), chosen][:, None], free[0, chosen][:, None]
+
+    for level in reversed(levels):
+        maps = maps if level is levels[-1] else _maps(level, steps.careful)
+        fa, fb = maps.stacked(0.7, steps.brightness)
+        motions = refine(motions, fa, fb, free, prior, steps.fine, TUNE)
+    still = motion.identity(batch, grey)
+    both = torch.stack([motions[:, 0], still], 1)
+    agreement = Agreement(both, fa, fb)
+    over_identity = clearly(agreement.parts[:, 0], agreement.parts[:, 1])
+    rest = torch.arange(batch, device=device), (over_identity <= 0).long()  # nothing is gained by moving
+    motions, parts, ratio = both[rest], agreement.parts[rest], agreement.ratio[rest]
+    evidence = [
+        found.peak,
+        ratio,
+        ratio - agreement.ratio[:, 1],
+        over_identity.clamp_min(0),
+        clearly(parts, torch.zeros_like(parts)),
+        agreement.seen[rest],
+        free.sum((1, 2)),
+        motion.corner_distance(motions, still, size) / max(size),
+    ]
+    return Estimate(motions, torch.stack(evidence, 1), ratio, flow.dense(motions, fa, fb) if dense else None)
+
+
+def granularity(size: tuple[int, int]) -> int:
+    """What the sides of images of about ``size`` must be multiples of, so that every level halves the one before."""
+    unit = 4  # two levels at least
+    while max(size) > COARSEST * unit and min(size) > SHORTEST * unit:
+        unit *= 2
+    return unit
+
+
+@lru_cache(maxsize=16)
+def _freedom(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """1 for the parameters ``(1, M, 8)`` that models of so many degrees of freedom may move, else 0."""
+    return (torch.arange(8) < torch.tensor(counts)[:, None]).float().to(device)[None]
+
+
+def _halved(x: Tensor) -> Tensor:
+    rows = x[:, ::2] + x[:, 1::2]  # thrice as fast as a pooling
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
+
+
+class _Level(NamedTuple):
+    """Grey images of both dates ``(2B, H, W)``, first ``a`` then ``b``, where they show something (1, else 0)."""
+
+    grey: Tensor
+    valid: Tensor
+
+    def halved(self) -> "_Level":
+        return _Level(*_halved(torch.cat(self)).chunk(2))
+
+
+class _Maps(NamedTuple):
+    """Orientation maps of both dates ``(2B, H, W)``, where to trust them (1, else 0), and the spectrum they are from.
+
+    ``finer`` are such maps ``(2B, H, W)`` that were read at twice the size and averaged, or None.
+    """
+
+    orientation: Tensor
+    seen: Tensor
+    spectrum: Spectrum
+    finer: Tensor | None = None
+
+    def small(self) -> "_Maps":
+        """Maps of half the size: of edges of both sizes, for what two dates have in common is often fine."""
+        q = self.orientation if self.finer is None else (self.orientation + self.finer) / 2
+        return _Maps(_averaged(q), (_halved(self.seen) == 1).to(self.seen.dtype), self.spectrum)
+
+    def stacked(self, smooth: float, brightness: float = 0) -> tuple[Tensor, Tensor]:
+        """Smoothed feature maps ``(B, C + 1, H, W)`` for :func:`refine`; with local brightness if it has a weight."""
+        q = smoothed(self.orientation, smooth)
+        planes = [q.real, q.imag]
+        if brightness:
+            planes.append(brightness * self.spectrum.normalised(SIGMA, WINDOW, FLOOR))
+        a, b = torch.stack([*planes, self.seen], 1).chunk(2)
+        return a, b
+
+
+def _averaged(q: Tensor) -> Tensor:
+    """Complex ``q`` ``(B, H, W)`` at half resolution."""
+    real, imaginary = _halved(torch.cat([q.real, q.imag])).chunk(2)
+    return torch.complex(real, imaginary)
+
+
+def _maps(level: _Level, careful: bool) -> _Maps:
+    """The maps of two dates at half the size of their ``level``; see :class:`Profile` for ``careful``."""
+    half = level.halved()
+    spectrum, finer = Spectrum(half.grey), None
+    if careful:
+        share, full = torch.cat(shares(blur_gap(*half.grey.chunk(2)))), Spectrum(level.grey)
+        spectrum.soften(share)
+        full.soften(4 * share)
+        finer = _averaged(full.orientation(SIGMA, FLOOR))
+    return _Maps(spectrum.orientation(SIGMA, FLOOR), _inner(half.valid), spectrum, finer)
+
+
+def _inner(valid: Tensor) -> Tensor:
+    """Where ``valid`` ``(B, H, W)`` is 1 all around, as far as a hole or the border reaches into the maps."""
+    holes = F.pad((valid < 1).to(valid.dtype), (REACH,) * 4, value=1)
+    return 1 - window_max(holes, 2 * REACH + 1)
