@@ -13,11 +13,10 @@ from changecap.ablation.grid import (
     described,
     grid_of,
     group_of,
-    groups,
     same_as,
 )
 from changecap.errors import ConfigError
-from preprocess.corrupt import CORRUPTIONS
+from preprocess.corrupt import CORRUPTIONS, GROUPS
 
 FLAGS = st.dictionaries(st.text(min_size=1, max_size=2), st.booleans(), min_size=1, max_size=20)
 
@@ -44,18 +43,18 @@ def test_the_choice_does_not_depend_on_the_order_of_the_pairs():
 
 
 def test_every_corruption_is_in_one_group():
-    named = [name for names in groups().values() for name in names]
+    named = [name for names in GROUPS.values() for name in names]
     assert sorted(named) == sorted(CORRUPTIONS)
-    assert set(groups()) == {"light", "sharpness", "geometry", HELD_OUT}
+    assert set(GROUPS) == {"light", "sharpness", "geometry", HELD_OUT}
     assert group_of("gamma") == "light"
     assert group_of("viewpoint") == "geometry"
     assert group_of("motion_blur") == "sharpness"
 
 
 def test_groups_and_names_mix_and_all_is_all():
-    assert set(grid_of("geometry,gamma").corruptions) == {*groups()["geometry"], "gamma"}
+    assert set(grid_of("geometry,gamma").corruptions) == {*GROUPS["geometry"], "gamma"}
     assert sorted(grid_of("all").corruptions) == sorted(CORRUPTIONS)
-    assert grid_of("all").corruptions == tuple(name for names in groups().values() for name in names)
+    assert grid_of("all").corruptions == tuple(name for names in GROUPS.values() for name in names)
     assert grid_of("gamma, gamma", severities=(3, 1, 3)).settings == [CLEAN, Setting("gamma", 1), Setting("gamma", 3)]
 
 

@@ -8,13 +8,11 @@ images stand in for it. The grid shows images alone, as true maps give the flag 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from preprocess import build
-from preprocess.corrupt import CORRUPTIONS, SIDES
+from preprocess.corrupt import CORRUPTIONS, GROUPS, SIDES, named
 
 from ..errors import ConfigError
 
@@ -62,21 +60,9 @@ class Grid(NamedTuple):
         return [CLEAN, *(Setting(name, s) for name in self.corruptions for s in self.severities)]
 
 
-def groups() -> dict[str, tuple[str, ...]]:
-    """The corruptions by what they change: ``light``, ``sharpness``, ``geometry``, ``held_out``; none is in two."""
-    stated: Mapping[str, Iterable[str]] | None = getattr(import_module("preprocess.corrupt"), "GROUPS", None)
-    if stated is not None:
-        return {group: tuple(names) for group, names in stated.items()}
-    found: dict[str, list[str]] = {"light": [], "sharpness": [], "geometry": [], HELD_OUT: []}
-    for name, corruption in CORRUPTIONS.items():
-        kind = "geometry" if corruption.is_geometry else "sharpness" if "blur" in name else "light"
-        found[kind].append(name)
-    return {group: tuple(names) for group, names in found.items()}
-
-
 def group_of(corruption: str) -> str:
     """The group that ``corruption`` is in."""
-    return next(group for group, names in groups().items() if corruption in names)
+    return next(group for group, names in GROUPS.items() if corruption in names)
 
 
 def grid_of(
@@ -99,12 +85,10 @@ def grid_of(
         ConfigError: one of them is not known; the message names the nearest.
     """
     asked = corruptions.split(",") if isinstance(corruptions, str) else corruptions
-    wanted: list[str] = []
-    by_group = {"all": tuple(CORRUPTIONS), **groups()}
-    for name in map(str.strip, asked):
-        if name not in CORRUPTIONS and name not in by_group:
-            raise ConfigError(f"unknown corruption {name!r}{_near(name, [*CORRUPTIONS, *by_group])}")
-        wanted += by_group.get(name, (name,))
+    try:
+        wanted = named([name.strip() for name in asked])
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if wrong := [s for s in severities if s not in SEVERITIES]:
         raise ConfigError(f"severities must be among 1, 2, 3, 4 and 5, got {wrong[0]!r}")
     if side not in SIDES:
@@ -113,8 +97,7 @@ def grid_of(
         steps(variant)
     if not wanted:
         raise ConfigError(f"there is no corruption in {', '.join(asked)}; expected some of: {', '.join(CORRUPTIONS)}")
-    in_order = tuple(name for names in groups().values() for name in names if name in wanted)
-    return Grid(in_order, tuple(sorted(set(severities))), tuple(dict.fromkeys((NONE, *variants))), side, seed)
+    return Grid(wanted, tuple(sorted(set(severities))), tuple(dict.fromkeys((NONE, *variants))), side, seed)
 
 
 def steps(variant: str) -> tuple[str, ...]:
@@ -171,8 +154,3 @@ def described(name: str, severity: int) -> dict[str, Any]:
     """What ``severity`` of a corruption is: ``level`` in its ``unit``."""
     corruption = CORRUPTIONS[name]
     return {"corruption": name, "level": corruption.levels[severity - 1], "unit": corruption.unit}
-
-
-def _near(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word, known, n=1)
-    return (f", did you mean {near[0]!r}?" if near else ";") + f" expected some of: {', '.join(known)}"

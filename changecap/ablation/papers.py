@@ -5,8 +5,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from preprocess.corrupt import GROUPS
+
 from ..comparetext import escaped
-from .grid import groups
 from .table import CORE
 
 Row = Mapping[str, Any]
@@ -25,7 +26,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 def latex(head: Mapping[str, Any], summary: Sequence[Row]) -> str:
     r"""A ``tabular`` with a row for each captioner and variant, per cent, for ``\usepackage{booktabs}``."""
     told = {(r["captioner"], r["variant"], r["scope"]): r for r in summary if r["severities"] == "all"}
-    scopes = [s for s in (CORE, *groups()) if any(scope == s for _, _, scope in told)]
+    scopes = [s for s in (CORE, *GROUPS) if any(scope == s for _, _, scope in told)]
     lines = list(dict.fromkeys((who, variant) for who, variant, _ in told))
     heads = ["", "cure", "mCE", *(rf"$R$ {escaped(s)}" for s in scopes), "FA", "miss", "gain", "cost", "accepted"]
     body = []

@@ -6,11 +6,12 @@ from html import escape
 from typing import Any
 
 from preprocess import Pair
+from preprocess.corrupt import GROUPS
 
 from ..gallery import chip, picture
 from ..page import page
 from .failures import Failure
-from .grid import MAPS, NONE, groups
+from .grid import MAPS, NONE
 from .table import CORE
 
 Row = Mapping[str, Any]
@@ -70,7 +71,7 @@ def report(
 def _heat(summary: Sequence[Row], corruptions: Sequence[str], figure: str) -> str:
     told = [r for r in summary if r["severities"] == "all"]
     cells = {(r["captioner"], r["variant"], r["scope"]): r for r in told}
-    spans = {group: [c for c in corruptions if c in names] for group, names in groups().items()}
+    spans = {group: [c for c in corruptions if c in names] for group, names in GROUPS.items()}
     spans = {group: names for group, names in spans.items() if names}
     over = "".join(f"<th class=group colspan={len(names)}>{_plain(group)}</th>" for group, names in spans.items())
     heads = "".join(f"<th{_first(i)}>{_plain(c)}</th>" for names in spans.values() for i, c in enumerate(names))
@@ -97,7 +98,7 @@ def _tinted(value: float | None, figure: str, is_first: bool) -> str:
 
 
 def _merits(summary: Sequence[Row]) -> str:
-    scopes = [s for s in (CORE, *groups()) if any(r["scope"] == s for r in summary)]
+    scopes = [s for s in (CORE, *GROUPS) if any(r["scope"] == s for r in summary)]
     told = {(r["captioner"], r["variant"], r["scope"]): r for r in summary if r["severities"] == "all"}
     figures = {"mce": "mCE", "relative_cider_change": "CIDEr-D left, changed", "false_alarm": "false alarms"}
     figures |= {"added_false_alarm": "added", "miss": "missed"}
@@ -113,7 +114,7 @@ def _merits(summary: Sequence[Row]) -> str:
 def _cures(summary: Sequence[Row]) -> str:
     """What each variant gains, over all severities and at severity 3 alone, and whether it is accepted."""
     told = {(r["captioner"], r["variant"], r["scope"], r["severities"]): r for r in summary}
-    scopes = [s for s in (CORE, *groups()) if any(r["scope"] == s for r in summary)]
+    scopes = [s for s in (CORE, *GROUPS) if any(r["scope"] == s for r in summary)]
     lines = []
     for who, variant in _lines(summary):
         if variant == NONE:

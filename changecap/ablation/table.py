@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .grid import CLEAN, HELD_OUT, MAPS, NONE, ORACLE, Condition, Setting, described, group_of, groups, same_as
+from preprocess.corrupt import GROUPS
+
+from .grid import CLEAN, HELD_OUT, MAPS, NONE, ORACLE, Condition, Setting, described, group_of, same_as
 from .images import is_undone
 from .merits import (
     Draws,
@@ -147,9 +149,9 @@ def maps_rows(found: Measured) -> list[Row]:
 
 def scopes(corruptions: Sequence[str]) -> dict[str, list[str]]:
     """What figures are averaged over: `CORE`, each group and each corruption -> the corruptions asked for in it."""
-    held_out = groups().get(HELD_OUT, ())
+    held_out = GROUPS.get(HELD_OUT, ())
     every = {CORE: [name for name in corruptions if name not in held_out]}
-    every |= {group: [name for name in names if name in corruptions] for group, names in groups().items()}
+    every |= {group: [name for name in names if name in corruptions] for group, names in GROUPS.items()}
     return {scope: names for scope, names in (every | {name: [name] for name in corruptions}).items() if names}
 
 
