@@ -68,7 +68,7 @@ def test_what_a_cell_depends_on_makes_another_cell(data, tmp_path, change):
 
 def test_a_batch_of_1_and_of_64_and_any_number_of_workers_and_shards_say_the_same(data, tmp_path):
     data = load(**folder(tmp_path / "more", 10), split="test", maps=False)
-    grid = {"variants": ("none", "illuminate", "oracle"), "pairs": 7, "clean_pairs": 10}
+    grid = {"variants": ("none", "illuminate", "oracle"), "pairs": 7, "clean_pairs": 10, "decode": {"max_length": 9}}
     whole = small(captioner(), data, tmp_path / "whole", batch=64, workers=1, **grid)
     whole.fill(progress=False)
     parts = small(captioner(), data, tmp_path / "parts", batch=1, workers=4, **grid)
@@ -121,6 +121,7 @@ def test_two_at_once_on_one_folder_do_no_cell_twice(data, tmp_path):
     assert [made.unfinished() for made in benches] == [0, 0]
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_cell_loses_that_cell_alone(data, tmp_path):
     code = (
         "import os, signal, sys\n"
@@ -306,6 +307,7 @@ def test_simulated_pairs_are_rendered_larger_than_they_are_stored(tmp_path):
     write(tmp_path / "synth", pairs=6, size=16, seed=4, val=1, test=3, workers=1, progress=False)
     pairs = read({"name": "second_cc", "root": tmp_path / "synth"}, 2, None, maps=True)
     assert pairs.images.a.shape == (3, 3, 256, 256)
+    assert pairs.dataset == "synth"
     a, b, sem_a, sem_b, _ = render_pair(4, int(Path(pairs.ids[0]).stem), 256)
     for x, known in zip(pairs.images, (a.transpose(2, 0, 1), b.transpose(2, 0, 1), sem_a, sem_b), strict=True):
         assert x[0].numpy().tolist() == known.tolist()

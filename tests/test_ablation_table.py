@@ -50,6 +50,11 @@ def test_figures_of_a_cell_are_those_of_the_scorer():
     assert figures["sm4"] == pytest.approx(np.mean(four))
     assert figures["cider_change"] == pytest.approx(known["subsets"]["change"]["CIDEr_full_df"])
     assert (figures["false_alarm"], figures["miss"]) == (0.5, 0.5)
+    card = scorer(few).card()
+    for name, value in card["overall"].items():
+        assert value == pytest.approx(known["corpus"][name])
+    assert card["description"]["CIDEr"] == pytest.approx(known["subsets"]["change"]["CIDEr_full_df"])
+    assert card["flag"] == {"false_alarm": 0.5, "miss": 0.5, "balanced_accuracy": 0.5}
 
 
 def test_an_outcome_survives_a_file():
@@ -65,6 +70,7 @@ def test_pairs_of_one_kind_leave_the_other_kind_s_figures_undefined():
     outcome = Scorer(REFERENCES, CHANGED)({i: SAME[0] for i in REFERENCES if CHANGED[i]})
     figures = outcome.figures()
     assert np.isnan(figures["false_alarm"])
+    assert outcome.card()["flag"] == {"false_alarm": None, "miss": 1, "balanced_accuracy": None}
     assert figures["miss"] == 1
 
 

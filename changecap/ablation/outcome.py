@@ -53,6 +53,21 @@ class Outcome:
             "miss": 1 - change @ self.claimed / change.sum(-1) if self.changed.any() else none,
         }
 
+    def card(self) -> dict[str, dict[str, float | None]]:
+        """The parts ``overall``, ``description`` and ``flag`` of the score card, see `systems.System.totals`.
+
+        And ``relative``, what is divided by clean figures; None is what is not defined.
+        """
+        found = {"overall": self.statistics.totals()}
+        if self.changed.any():
+            found["description"] = self.statistics.totals(self.changed)
+        figures = self.figures()
+        flag = {name: figures[name] for name in ("false_alarm", "miss")}
+        flag["balanced_accuracy"] = 1 - (flag["false_alarm"] + flag["miss"]) / 2
+        found["flag"] = flag
+        found["relative"] = {name: figures[name] for name in ("sm4", "cider_change")}
+        return {part: {name: _plain(value) for name, value in values.items()} for part, values in found.items()}
+
     def first(self, count: int) -> "Outcome":
         """Of the first ``count`` pairs alone."""
         return Outcome(_rows(self.statistics, slice(count)), self.changed[:count], self.claimed[:count])
@@ -127,6 +142,11 @@ def meteor_there() -> str:
     except UserError:
         return "METEOR_exact_stem"
     return "METEOR"
+
+
+def _plain(value: Floats) -> float | None:
+    """As JSON holds it: None for what is not defined."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _rows(statistics: Statistics, chosen: Any) -> Statistics:

@@ -21,6 +21,7 @@ from ..errors import DataError
 from ..jsonfile import read_json
 from .grid import choose
 
+SIMULATED = "synth"  # what simulated pairs are called
 RENDERED = 256  # side at which simulated pairs are corrupted, whatever the size they are stored in
 
 
@@ -122,6 +123,8 @@ def read(
     place = {example.id: n for n, example in enumerate(dataset.examples)}
     chosen = [place[i] for i in ids]
     simulated = None if isinstance(data, PairDataset) else _simulation(Path(data["root"]))
+    if simulated is not None:
+        name = SIMULATED  # it is laid out as another data set
     if simulated is not None and simulated["size"] < RENDERED and dataset.size is None:
         images = _rendered(simulated["seed"], ids, maps, progress)
     else:

@@ -139,13 +139,12 @@ class Bench:
             start = time.process_time()
             said = dict(zip(ids, speaker.say(seen[variant, speaker.look.key], self.batch, still), strict=True))
             outcome = self.scorer(said)
-            figures = {name: float(value) for name, value in outcome.figures().items()}
             self.store.write(
                 self.key(speaker, Condition(setting, variant)),
                 {
                     "captioner": speaker.name,
                     "condition": {**setting._asdict(), "variant": variant},
-                    "figures": {name: None if value != value else value for name, value in figures.items()},
+                    "card": outcome.card(),
                     "seconds": {"images": round(images, 2), "captions": round(time.process_time() - start, 2)},
                     "hypotheses": said,
                     "statistics": outcome.to_json(),

@@ -100,8 +100,9 @@ def _alarms(core: Row, rows: Sequence[Row], firsts: Sequence[Row]) -> str:
     if not early:
         return f"{said}; no corruption brings them to twice the clean rate and 5 points more."
     first = min(early, key=lambda r: r["first_severity"])
+    bring = "1 corruption brings" if len(early) == 1 else f"{len(early)} corruptions bring"
     return (
-        f"{said}; {len(early)} corruptions bring too many false alarms, {_plain(first['corruption'])} from severity "
+        f"{said}; {bring} too many false alarms, {_plain(first['corruption'])} from severity "
         f"{first['first_severity']} on."
     )
 
