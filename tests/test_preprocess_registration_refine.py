@@ -29,6 +29,7 @@ def test_one_step_is_one_graph_without_breaks():
 @pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a .functools.lru_cache")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch by torch
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # the same
 def test_one_step_compiled_is_the_same():
     torch.compiler.reset()
     assert_close(torch.compile(advance)(*one_step()), advance(*one_step()), atol=1e-4, rtol=1e-4)
