@@ -1,13 +1,9 @@
 import math
-import os
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch.testing import assert_close
 
 import preprocess
@@ -15,9 +11,7 @@ from changecap.data.synthetic.render import render
 from changecap.data.synthetic.scene import WORLD, draw_scene
 from preprocess import register, warp
 from preprocess.registration.calibration import ENOUGH
-from preprocess.registration.refine import advance
 
-ODD = Path(os.environ.get("CHANGECAP_SHARED", Path(__file__).parents[2] / "shared")) / "pairs" / "odd"
 SIZE, FRAME = 160, 24  # pixels of a view, and of the frame around it that moves in
 
 
@@ -39,11 +33,6 @@ def scenes():
         offset = [(m - n) * size / WORLD for m, n in zip(*(light.shift for light in scene.lights), strict=True)]
         made.append((before, after, shift(*offset)))
     return made
-
-
-def odd():
-    """The files of the pair whose dates differ in size."""
-    return [next((ODD / date).glob("*.png")) for date in "AB"]
 
 
 def shift(x, y):
@@ -211,12 +200,6 @@ def test_masked_pixels_have_no_say(scenes):
     assert not found[0].overlap[..., :60].any()
 
 
-def test_an_image_one_pixel_wide_is_refused():
-    found = register(noise(2, 3, 64, 1), noise(2, 3, 64, 1))
-    assert refused(found, 0)
-    assert refused(found, 1)
-
-
 def test_sides_that_are_no_multiple_of_four_are_registered(scenes):
     a, b, truth = moved(scenes[0], "shift")
     found = register(a[..., :-3, :-17], b[..., :-3, :-17])
@@ -292,54 +275,6 @@ def test_what_bad_pairs_hold_does_not_touch_the_others(mixed, scenes):
     assert second.ok.tolist() == good
     for x, y in zip(first[:5], second[:5], strict=True):
         assert_close(x[good], y[good], atol=1e-5, rtol=0)
-
-
-def one_step():
-    a, b = (F.avg_pool2d(noise(2, 3, 44, 60, seed=s), 5, 1) for s in (0, 1))
-    a[:, -1], b[:, -1] = 1, 1
-    return torch.eye(3).repeat(2, 4, 1, 1), a, b, torch.ones(1, 4, 8, 8), torch.ones(8), 1.0
-
-
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a .functools.lru_cache")  # of constants: traced once
-def test_one_step_is_one_graph_without_breaks():
-    torch.compiler.reset()
-    compiled = torch.compile(advance, backend="aot_eager", fullgraph=True)
-    assert_close(compiled(*one_step()), advance(*one_step()), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.compiler
-@pytest.mark.timeout(900)
-@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a .functools.lru_cache")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch by torch
-def test_one_step_compiled_is_the_same():
-    torch.compiler.reset()
-    assert_close(torch.compile(advance)(*one_step()), advance(*one_step()), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.skipif(not ODD.is_dir(), reason=f"no pair of two sizes at {ODD}; set CHANGECAP_SHARED")
-def test_dates_of_two_sizes_are_stated_and_register_on_what_they_share():
-    a, b = (torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None] / 255 for path in odd())
-    assert a.shape[-2] == b.shape[-2] + 1
-    with pytest.raises(ValueError, match=f"both of one size.*{a.shape[-2]}.*{b.shape[-2]}"):
-        register(a, b)
-    rows = b.shape[-2]
-    truth = shift(4.0, -7.0)
-    found = register(a[..., :rows, :], warp(a, torch.linalg.inv(truth)[None], (rows, a.shape[-1])))
-    assert found.ok.all()
-    assert_close(found.matrix[0], truth, atol=0.5, rtol=0)
-    assert register(a[..., :rows, :], b).overlap.shape == (1, rows, a.shape[-1])
-
-
-@pytest.mark.parametrize("size", [(330, 345), (64, 700)])
-def test_large_and_long_images_are_registered(size):
-    texture = F.interpolate(noise(1, 3, size[0] // 4 + 20, size[1] // 4 + 20), scale_factor=4, mode="bicubic")
-    texture = texture.clamp(0, 1)
-    a = texture[..., 20 : 20 + size[0], 20 : 20 + size[1]]
-    b = texture[..., 14 : 14 + size[0], 25 : 25 + size[1]]  # 6 rows up, 5 columns to the right
-    found = register(a, b)
-    assert found.ok.all()
-    assert_close(found.matrix[0], shift(-5.0, 6.0), atol=0.3, rtol=0)
 
 
 def test_the_same_call_gives_the_same_bits(mixed):

@@ -100,7 +100,8 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     both = torch.stack([motions[:, 0], still], 1)
     agreement = Agreement(both, fa, fb)
     over_identity = clearly(agreement.parts[:, 0], agreement.parts[:, 1])
-    rest = torch.arange(batch, device=device), (over_identity <= 0).long()  # nothing is gained by moving
+    # nothing is gained by moving; sampling between the pixels costs some agreement, so a small motion has to earn it
+    rest = torch.arange(batch, device=device), (over_identity <= 0).long()
     motions, parts, ratio = both[rest], agreement.parts[rest], agreement.ratio[rest]
     evidence = [
         found.peak,
