@@ -17,7 +17,7 @@ from .drawn import Brightness, Defocus, Gamma, GaussianBlur, MotionBlur
 from .illuminate import METHODS, illuminate
 from .pair import Pair
 from .registration import register
-from .registration.estimate import PROFILES
+from .registration.estimation import PROFILES
 from .registration.motion import MODELS
 from .step import Parameters, Step, probability
 from .turns import turned, turns
