@@ -21,11 +21,15 @@ from .registration.estimation import PROFILES
 from .registration.motion import MODELS
 from .step import Parameters, Step, probability
 from .turns import turned, turns
-from .warp import warp_pair
+from .warp import warp, warp_pair
 
 
 class Register(Step):
-    """Bring date b onto the grid of date a; see :func:`preprocess.register`. A pair that is refused stays as it is."""
+    """Bring date b onto the grid of date a; see :func:`preprocess.register`. A pair that is refused stays as it is.
+
+    Where date b does not show the place it keeps the pixels that it had there: captioners take a black border for a
+    change, and anything of date a would be of another light.
+    """
 
     def __init__(self, model: str = "auto", profile: str = "accurate") -> None:
         super().__init__()
@@ -38,7 +42,11 @@ class Register(Step):
         """See :meth:`Step.forward`."""
         found = register(*_floats(pair), self.model, self.profile)
         record = {"matrix": found.matrix, "confidence": found.confidence, "ok": found.ok}
-        return warp_pair(pair, found)[0], {key: value.cpu() for key, value in record.items()}
+        moved, _ = warp_pair(pair, found)
+        shown = warp(torch.ones_like(moved.b[:, :1], dtype=torch.float32), found.matrix, pair.b.shape[-2:])
+        b = moved.b.float() + (1 - shown) * pair.b.float()
+        b = b.round() if pair.b.dtype == torch.uint8 else b.clamp(0, 1)  # sums of weights are 1 but for rounding
+        return moved._replace(b=b.to(pair.b.dtype)), {key: value.cpu() for key, value in record.items()}
 
 
 class Illuminate(Step):

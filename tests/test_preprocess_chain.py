@@ -203,6 +203,22 @@ def test_registration_brings_the_second_date_onto_the_first():
     assert (done.pair.b[inner] - a[inner]).abs().mean() < 0.02 < (b[inner] - a[inner]).abs().mean()
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_where_the_second_date_shows_nothing_it_stays_as_it_was(dtype):
+    scene = torch.as_tensor(render_pair(5, 0, 96)[0]).permute(2, 0, 1)[None]
+    scene = scene if dtype == torch.uint8 else scene / 255
+    a, b = scene[..., 8:88, 8:88], scene[..., 8:88, 1:81]
+    b = (b * 0.8 + (40 if dtype == torch.uint8 else 0.16)).to(dtype)  # brighter: a black border would show
+    done = build(["register"]).eval().run(Pair(a, b))
+    (_, told), out = done.parameters[0], done.pair.b
+    assert told["ok"].all()
+    assert out.dtype == dtype
+    matrix = told["matrix"][0]
+    assert matrix[0, 2] == pytest.approx(7, abs=0.3)
+    assert_close(out[..., 75:].float(), b[..., 75:].float(), atol=2e-5 if dtype.is_floating_point else 1, rtol=0)
+    assert not torch.equal(out[..., :60], b[..., :60])
+
+
 def test_illumination_brings_the_second_date_to_the_light_of_the_first():
     coarse = torch.rand(2, 3, 32, 32, generator=dice(2)) * 0.6 + 0.2
     a = torch.nn.functional.interpolate(coarse, size=(96, 96), mode="bilinear")
