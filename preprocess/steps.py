@@ -43,7 +43,9 @@ class Register(Step):
         found = register(*_floats(pair), self.model, self.profile)
         record = {"matrix": found.matrix, "confidence": found.confidence, "ok": found.ok}
         moved, _ = warp_pair(pair, found)
-        shown = warp(torch.ones_like(moved.b[:, :1], dtype=torch.float32), found.matrix, pair.b.shape[-2:])
+        shown = warp(
+            torch.ones_like(moved.b[:, :1], dtype=torch.float32), found.matrix, (pair.b.shape[-2], pair.b.shape[-1])
+        )
         b = moved.b.float() + (1 - shown) * pair.b.float()
         b = b.round() if pair.b.dtype == torch.uint8 else b.clamp(0, 1)  # sums of weights are 1 but for rounding
         return moved._replace(b=b.to(pair.b.dtype)), {key: value.cpu() for key, value in record.items()}
