@@ -46,7 +46,7 @@ demo: $(READY)
 			sem_a=$$pair/sem/A/$$name sem_b=$$pair/sem/B/$$name
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not compiler"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not compiler" -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check
