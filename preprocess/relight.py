@@ -23,7 +23,8 @@ AGREES = 10 * LEVEL  # a cell whose residual stays below has not changed
 ENOUGH = 0.05  # share of agreeing cells under which power, offset and field would be read from the change itself
 SETTLED = 0.92  # share of agreeing cells above which no shadow is looked for
 GAINED = 0.05  # share of agreeing cells that a shadow must add
-ALIKE = 0.45  # correlation of the details, in shadow and out of it
+ALIKE = 0.45  # least correlation of the details of dates that are looked at for a shadow
+KEPT = 0.2  # least share of texture that both sides of a shadow's edge keep; two dates with little in common keep 0.05
 TERMS = 5  # of the field: x, y, x^2, x y, y^2
 # Prior standard deviations. Power, gain and offset are a mean over the channels and each channel's departure from it.
 PRIOR = {"power": 0.06, "gain": 0.6, "offset": 0.01, "field": 0.3, "bend": 0.3}
@@ -58,7 +59,7 @@ class Curve(NamedTuple):
     def undo(self, x: Tensor) -> Tensor:
         """Bring ``x`` ``(B, 3, H, W)`` from the light of the first date into that of the second; unclamped."""
         inverse = (-self.power).exp()
-        u = _power(x, -self.power[..., None, None], (-self.gain * inverse)[..., None, None])
+        u = _power(x.clone(), -self.power[..., None, None], (-self.gain * inverse)[..., None, None])
         return u.add_(self.offset[..., None, None]).div_(self._lit(x))
 
     def _lit(self, x: Tensor) -> Tensor:
@@ -70,8 +71,8 @@ class Curve(NamedTuple):
 
 
 def _power(u: Tensor, power: Tensor, gain: Tensor) -> Tensor:
-    """``exp(gain) * u ** exp(power)``, zero where ``u`` is not positive (NaN stays NaN)."""
-    return u.clamp_min(1e-12).log_().mul_(power.exp()).add_(gain).exp_()
+    """``exp(gain) * u ** exp(power)`` in place of ``u``, zero where that is not positive (NaN stays NaN)."""
+    return u.clamp_min_(1e-12).log_().mul_(power.exp()).add_(gain).exp_()
 
 
 def _terms(like: Tensor) -> Tensor:
@@ -120,8 +121,8 @@ def _shadowed(theta: Tensor, share: Tensor, cells: "_Cells") -> tuple[Tensor, Te
         where, power, level, step = (v[plausible] for v in (where, power, level, step))
     if not len(where):
         return theta, share, None
-    found, agree, gain, alike = _shadow(power, level, step, cells.rows(where))
-    good = (agree > share[where] + GAINED) & (alike > ALIKE)
+    found, agree, gain, kept = _shadow(power, level, step, cells.rows(where))
+    good = (agree > share[where] + GAINED) & (kept > KEPT)
     if not good.any():
         return theta, share, None
     where = where[good]
@@ -130,23 +131,26 @@ def _shadowed(theta: Tensor, share: Tensor, cells: "_Cells") -> tuple[Tensor, Te
 
 
 def _shadow(power: Tensor, level: Tensor, step: Tensor, cells: "_Cells") -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The light and the shadow from a first guess: theta, the share that agrees, the shade, the likeness of details."""
+    """The light and the shadow from a first guess: theta, the share that agrees, the shade, the texture kept."""
     a, b, seen = cells.logs()
     ratio = a - power[:, None, None, None] * b - level[..., None, None]
     theta = _theta(power.log(), level)
     power = power[:, None]
-    for first, turns in ((0.1, 3), (0.0, 0)):
-        depth = shade.depth(ratio, step, seen)
+    trust = seen
+    for on_coarse, on_fine in ((3, 0), (0, 2)):
+        depth = shade.depth(ratio, step, seen, trust)
         gain = depth * (step / power)[..., None, None]
         lit = cells.lit(gain)
         coarse = lit.halved()
-        theta = _steps(_steps(theta, coarse, turns, first, shrink=0.5), lit, 2)
+        theta = _steps(_steps(theta, coarse, on_coarse, first=0.1, shrink=0.5), lit, on_fine)
         curves = _curves(theta)
         power = curves[..., 0].exp()
         ratio = a - _predict(curves, cells)[0].clamp_min(LEVEL / 16).log().view_as(a)
-        level, step = shade.measure(ratio, step, depth, seen)
+        kept = shade.kept(a, b + gain, seen)
+        trust = seen * kept
+        level, step = shade.measure(ratio, step, depth, trust)
         ratio = ratio - level[..., None, None]
-    return theta, coarse.agree(curves), gain, shade.likeness(a, b + gain, depth, seen)
+    return theta, coarse.agree(curves), gain, shade.least(kept, depth, seen)
 
 
 class _Cells(NamedTuple):

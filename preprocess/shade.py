@@ -14,8 +14,9 @@ LEAST = 0.12  # of a step: what is fainter is left to the smooth field and to no
 REACH, SPACING = 2.4, 0.06  # of the levels that are tried
 TINT = 0.3  # of a step, by which a channel may depart from the others
 # Sides in cells of the squares whose majority a cell follows; a larger one counts where a smaller one knows nothing.
-SQUARES = ((7, 1.0), (21, 0.05), (63, 1e-3))
+SQUARES = ((7, 1.0), (21, 6e-3), (63, 1e-5))
 MAJORITY = 0.8
+FLAT = 0.02  # deviation of details that are no texture
 
 
 def contrast(a: Tensor, b: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,42 +53,54 @@ def levels(ratio: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     return low + middle[..., 0], high - low
 
 
-def depth(ratio: Tensor, step: Tensor, seen: Tensor) -> Tensor:
+def depth(ratio: Tensor, step: Tensor, seen: Tensor, trust: Tensor) -> Tensor:
     """How much of ``step`` ``(B, 3)`` is in each cell, ``(B, 1, h, w)`` in [0, 1].
 
-    A cell follows the majority around it, for it may have changed; where there is none, at the edge, the cells next
-    to it.
+    A cell follows the majority around it, for it may have changed; where there is none, at the edge, it follows the
+    cells next to it.
 
     Args:
         ratio: the log ratio, nought at the commoner level.
         step: to the other.
-        seen: weights.
+        seen: weights at the edge.
+        trust: weights for the majority.
     """
     step = step[..., None, None]
     square = step.square().sum(1, keepdim=True).clamp_min(1e-6)
     own = ((ratio * step).sum(1, keepdim=True) / square).clamp(0, 1)
     off = (ratio - own * step).square().sum(1, keepdim=True) / (0.06 + 0.06 * square)
-    weight = seen * (1 - off).clamp_min(0).square() + 1e-6
-    sums = [_sums(own, weight, size) * share for size, share in SQUARES]
-    total = torch.stack(sums).sum(0)
+    fits = (1 - off).clamp_min(0).square()
+    weight = trust * fits + 1e-6
+    total = torch.stack([_sums(own, weight, size) * share for size, share in SQUARES]).sum(0)
     majority = total[:, :1] / total[:, 1:]
-    edge = ((_around(own, weight, 3) - 0.5) * 1.6 + 0.5).clamp(0, 1)  # steeper: the mean of three cells is blurred
+    near = _around(own, seen * fits + 1e-6, 3)
+    edge = ((near - 0.5) * 1.6 + 0.5).clamp(0, 1)  # steeper: the mean of three cells is blurred
     return torch.where((majority - 0.5).abs() < MAJORITY - 0.5, edge, majority.round())
 
 
-def measure(ratio: Tensor, step: Tensor, depth: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def measure(ratio: Tensor, step: Tensor, depth: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
     """The commoner level and the step from it, both ``(B, 3)``, as the cells on either side of the edge have them."""
     off = (ratio - depth * step[..., None, None]).square().mean(1, keepdim=True).sqrt()
     width = 0.15 + 0.2 * step.abs().mean(1)[:, None, None, None]
-    weight = seen * (1 - (off / width).square()).clamp_min(0).square()
+    weight = trust * (1 - (off / width).square()).clamp_min(0).square()
     low, high = ((ratio * w).sum((2, 3)) / w.sum((2, 3)).clamp_min(1e-6) for w in _sides(weight, depth))
     return low, high - low
 
 
-def likeness(a: Tensor, b: Tensor, depth: Tensor, seen: Tensor) -> Tensor:
-    """Correlation ``(B,)`` of the contrasts of neighbouring cells, on that side of the edge where it is less."""
+def kept(a: Tensor, b: Tensor, seen: Tensor) -> Tensor:
+    """How well the texture around a cell is the same in both, ``(B, 1, h, w)`` in [0, 1]: 0 from half of it on down.
+
+    Where there is no texture it is 1.
+    """
     x, y = (_detail(v, seen) for v in (a, b))
-    return torch.minimum(*(_correlation(x, y, weight) for weight in _sides(seen, depth)))
+    both = _around(x * y, seen, 5)
+    own = _around(x * x + y * y, seen, 5)
+    return (2 * (2 * both + FLAT**2) / (own + FLAT**2) - 1).clamp(0, 1)
+
+
+def least(kept: Tensor, depth: Tensor, seen: Tensor) -> Tensor:
+    """Mean ``(B,)`` of what is :func:`kept`, on that side of the edge where it is less."""
+    return torch.minimum(*(_mean(kept, weight).flatten() for weight in _sides(seen, depth)))
 
 
 def _sides(weight: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,10 +119,15 @@ def _around(x: Tensor, weight: Tensor, size: int) -> Tensor:
 
 
 def _sums(x: Tensor, weight: Tensor, size: int) -> Tensor:
-    """Of ``x`` and ``weight`` over squares of ``size`` cells, up to a common factor, ``(B, 2, h, w)``."""
-    x = torch.cat([x * weight, weight], 1)
-    x = F.avg_pool2d(x, (1, size), 1, (0, size // 2))
-    return F.avg_pool2d(x, (size, 1), 1, (size // 2, 0))
+    """Of ``x`` and ``weight`` over squares of ``size`` cells, ``(B, 2, h, w)``."""
+    rows, columns = (_band(n, size, x) for n in x.shape[-2:])
+    return rows @ torch.cat([x * weight, weight], 1) @ columns
+
+
+def _band(n: int, size: int, like: Tensor) -> Tensor:
+    """Ones ``(n, n)`` within ``size // 2`` of the diagonal: a product with it costs less than a wide pooling."""
+    index = torch.arange(n, device=like.device)
+    return ((index[:, None] - index).abs() <= size // 2).to(like)
 
 
 def _mean(x: Tensor, weight: Tensor) -> Tensor:
