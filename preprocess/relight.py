@@ -65,9 +65,10 @@ class Curve(NamedTuple):
     def _lit(self, x: Tensor) -> Tensor:
         """What the field and the shadow take from ``x``, or give, as a factor."""
         lit = -(self.field @ _terms(x).flatten(1)).view(-1, 1, *x.shape[-2:])
-        if self.shade is not None:
-            lit = lit + F.interpolate(self.shade, x.shape[-2:], mode="bilinear")
-        return lit.exp_()
+        lit = lit.exp_()
+        if self.shade is not None:  # the light between cells is between theirs, rather than its logarithm
+            lit = lit / F.interpolate((-self.shade).exp(), x.shape[-2:], mode="bilinear")
+        return lit
 
 
 def _power(u: Tensor, power: Tensor, gain: Tensor) -> Tensor:
@@ -114,15 +115,18 @@ def _shadowed(theta: Tensor, share: Tensor, cells: "_Cells") -> tuple[Tensor, Te
     where = (share < SETTLED).nonzero()[:, 0]
     if len(where):
         coarse = cells.rows(where).halved()
-        a, b, seen = coarse.logs()
-        power, alike = shade.contrast(a, b, seen)
-        level, step = shade.levels(a - power[:, None, None, None] * b, seen)
-        plausible = (alike > ALIKE) & (step.mean(1).abs() > shade.LEAST)
-        where, power, level, step = (v[plausible] for v in (where, power, level, step))
+        power, alike = shade.contrast(*coarse.logs())
+        where, coarse, power = where[alike > ALIKE], coarse.rows(alike > ALIKE), power[alike > ALIKE]
     if not len(where):
         return theta, share, None
-    found, agree, gain, kept = _shadow(power, level, step, cells.rows(where))
-    good = (agree > share[where] + GAINED) & (kept > KEPT)
+    # The light that was found may be a compromise between the two levels; that of the contrasts is not.
+    starts = [theta[where], _theta(power.log(), power.new_zeros(len(where), 3))]
+    guesses = [shade.levels(coarse.ratio(_curves(start)), coarse.logs()[2]) for start in starts]
+    better = (guesses[1][2] > guesses[0][2])[:, None]
+    start = torch.where(better, starts[1], starts[0])
+    level, step = (torch.where(better, guesses[1][k], guesses[0][k]) for k in (0, 1))
+    found, agree, gain, kept = _shadow(start + _theta(power.new_zeros(len(where)), level), step, cells.rows(where))
+    good = (agree > share[where] + GAINED) & (kept > KEPT) & (step.mean(1).abs() > shade.LEAST)
     if not good.any():
         return theta, share, None
     where = where[good]
@@ -130,27 +134,25 @@ def _shadowed(theta: Tensor, share: Tensor, cells: "_Cells") -> tuple[Tensor, Te
     return theta.index_copy(0, where, found[good]), share.index_copy(0, where, agree[good]), whole
 
 
-def _shadow(power: Tensor, level: Tensor, step: Tensor, cells: "_Cells") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _shadow(theta: Tensor, step: Tensor, cells: "_Cells") -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The light and the shadow from a first guess: theta, the share that agrees, the shade, the texture kept."""
     a, b, seen = cells.logs()
-    ratio = a - power[:, None, None, None] * b - level[..., None, None]
-    theta = _theta(power.log(), level)
-    power = power[:, None]
-    trust = seen
+    curves, trust = _curves(theta), seen
+    ratio = cells.ratio(curves)
     for on_coarse, on_fine in ((3, 0), (0, 2)):
         depth = shade.depth(ratio, step, seen, trust)
-        gain = depth * (step / power)[..., None, None]
+        gain = depth * (step / curves[..., 0].exp())[..., None, None]
         lit = cells.lit(gain)
-        coarse = lit.halved()
-        theta = _steps(_steps(theta, coarse, on_coarse, first=0.1, shrink=0.5), lit, on_fine)
+        theta = _steps(_steps(theta, lit.halved(), on_coarse, first=0.1, shrink=0.5), lit, on_fine)
         curves = _curves(theta)
-        power = curves[..., 0].exp()
-        ratio = a - _predict(curves, cells)[0].clamp_min(LEVEL / 16).log().view_as(a)
         kept = shade.kept(a, b + gain, seen)
         trust = seen * kept
+        ratio = lit.ratio(curves) + depth * step[..., None, None]
         level, step = shade.measure(ratio, step, depth, trust)
         ratio = ratio - level[..., None, None]
-    return theta, coarse.agree(curves), gain, shade.least(kept, depth, seen)
+    theta = theta + _theta(level.new_zeros(len(level)), level)
+    gain = depth * (step / curves[..., 0].exp())[..., None, None]
+    return theta, cells.lit(gain).halved().agree(_curves(theta)), gain, shade.least(kept, depth, seen)
 
 
 class _Cells(NamedTuple):
@@ -192,6 +194,11 @@ class _Cells(NamedTuple):
         """Logarithms of ``a`` and ``b`` ``(B, 3, h, w)`` and the share seen ``(B, 1, h, w)``."""
         size = self.sums.shape[-2:]
         return *(x.clamp_min(LEVEL).log().unflatten(2, size) for x in (self.a, self.b)), self.sums[:, 6:]
+
+    def ratio(self, curves: Tensor) -> Tensor:
+        """Logarithm ``(B, 3, h, w)`` of ``a`` over what ``curves`` make of ``b``."""
+        out = _predict(curves, self)[0].clamp_min(LEVEL / 4)
+        return (self.a.clamp_min(LEVEL).log() - out.log()).unflatten(2, self.sums.shape[-2:])
 
     def agree(self, curves: Tensor) -> Tensor:
         """Share ``(B,)`` of the seen cells that ``curves`` bring to within :data:`AGREES`."""

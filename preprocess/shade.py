@@ -34,8 +34,8 @@ def contrast(a: Tensor, b: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     return p.flatten(), _correlation(x, y, weight)
 
 
-def levels(ratio: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """The two commonest levels of the log ratio: the commoner one, and the step to the other, both ``(B, 3)``."""
+def levels(ratio: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two commonest levels of the log ratio: the commoner one, the step to the other ``(B, 3)``, their share."""
     r, seen = ratio.flatten(2), seen.flatten(1)
     middle = r.masked_fill(seen[:, None] < 0.5, torch.nan).nanmedian(-1, keepdim=True).values.nan_to_num(0)
     r = r - middle
@@ -50,7 +50,8 @@ def levels(ratio: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     both = torch.cat([common, tried[(density * peak).argmax(1, keepdim=True)]], 1)
     weight = weight[:, None] * (1 - (grey[:, None] - both[..., None]).abs() / (2 * SPACING)).clamp_min(0)  # (B, 2, N)
     low, high = ((weight @ r.mT) / weight.sum(-1, keepdim=True).clamp_min(1e-6)).unbind(1)
-    return low + middle[..., 0], high - low
+    share = weight.sum((1, 2)) / seen.sum(1).clamp_min(1e-6)
+    return low + middle[..., 0], high - low, share
 
 
 def depth(ratio: Tensor, step: Tensor, seen: Tensor, trust: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ def depth(ratio: Tensor, step: Tensor, seen: Tensor, trust: Tensor) -> Tensor:
     total = torch.stack([_sums(own, weight, size) * share for size, share in SQUARES]).sum(0)
     majority = total[:, :1] / total[:, 1:]
     near = _around(own, seen * fits + 1e-6, 3)
-    edge = ((near - 0.5) * 1.6 + 0.5).clamp(0, 1)  # steeper: the mean of three cells is blurred
+    edge = torch.where(fits > 0.3, own, near)
     return torch.where((majority - 0.5).abs() < MAJORITY - 0.5, edge, majority.round())
 
 

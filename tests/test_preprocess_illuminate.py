@@ -25,10 +25,11 @@ def relit(x, power=1.4, gain=(0.8, 0.9, 0.7), offset=0.03, shadow=0.3):
 
 
 def shadow(x, light=(0.5, 0.52, 0.57), slope=0.7):
-    """``x`` under a band of shadow, a third of it, whose edges are one pixel wide; and where."""
-    rows, columns = (torch.linspace(-1, 1, n) for n in x.shape[-2:])
-    where = (columns + slope * rows[:, None] - 0.1).abs() < 0.35
-    return torch.where(where, x * torch.tensor(light)[:, None, None], x), where
+    """``x`` under a band of shadow, a third of it, from light to dark within three pixels; and where it is dark."""
+    rows, columns = (torch.arange(n) / n * 2 - 1 for n in x.shape[-2:])
+    inside = 0.35 - (columns + slope * rows[:, None] - 0.1).abs()
+    dark = (inside * x.shape[-1] / 2 / 3 + 0.5).clamp(0, 1)
+    return x * (1 - dark * (1 - torch.tensor(light)[:, None, None])), dark == 1
 
 
 def changed(x, seed=9):
@@ -53,8 +54,10 @@ def test_robust_light_undoes_power_gain_offset_and_shadow_though_a_third_has_cha
     assert not out.weak.item()
 
 
-@pytest.mark.parametrize("light", [(0.8, 0.81, 0.83), (0.5, 0.52, 0.57), (0.2, 0.25, 0.32)])
-def test_a_shadow_with_sharp_edges_is_undone_though_something_changed_inside_it(light):
+@pytest.mark.parametrize(
+    ("light", "least"), [((0.8, 0.81, 0.83), 40), ((0.5, 0.52, 0.57), 35), ((0.2, 0.25, 0.32), 28)]
+)
+def test_a_shadow_with_sharp_edges_is_undone_though_something_changed_inside_it(light, least):
     a = texture(height=192, width=256)
     after = a.clone()
     block = (..., slice(80, 112), slice(124, 156))
@@ -65,8 +68,8 @@ def test_a_shadow_with_sharp_edges_is_undone_though_something_changed_inside_it(
     keep[80:112, 124:156] = False
     out = illuminate(a, dark)
     assert out.light.shade is not None
-    assert psnr(out.b[..., keep], after[..., keep]) > 35
-    assert psnr(out.b[block], after[block]) > 35  # in the light of its surroundings, not in that of what was there
+    assert psnr(out.b[..., keep], after[..., keep]) > least
+    assert psnr(out.b[block], after[block]) > 32  # in the light of its surroundings, not in that of what was there
 
 
 def test_a_shadow_on_the_first_date_falls_on_the_second():
