@@ -78,7 +78,8 @@ def illuminate(
         raise ValueError(f"onto is 'a' or 'common', got {onto!r}")
     valid = check(a, b, mask)
     with torch.no_grad():
-        x, y = (torch.nan_to_num(v.float()) for v in (a, b))
+        gaps = bool((~valid).any())  # what costs a pass over every pixel is done where there is something to do
+        x, y = (torch.nan_to_num(v.float()) if gaps else v.float() for v in (a, b))
         valid &= torch.minimum(x.amax(1, keepdim=True), y.amax(1, keepdim=True)) > 0
         light, share, weak = METHODS[method](x, y, valid)
         if method == "clahe":
@@ -86,13 +87,17 @@ def illuminate(
         elif light is not None:
             to_a = light(y)
             x, y = (x, to_a) if onto == "a" else ((x + light.undo(x)) / 2, (y + to_a) / 2)
-        clipped = mean(_outside(x) | _outside(y), valid)[:, 0]
+        outside = _outside(y) if onto == "a" and method != "clahe" else _outside(x) | _outside(y)
+        clipped = mean(outside, valid)[:, 0]
         x, y = x.clamp(0, 1), y.clamp(0, 1)
         if share is None:
             share = mean((x - y).square().mean(1, keepdim=True).sqrt() < relight.AGREES, valid)[:, 0]
         empty = ~valid.flatten(1).any(1)
-        # What was NaN is NaN again: x - x is nought elsewhere.
-        x, y = (torch.where(empty[:, None, None, None], o, (v + (o - o)).to(o.dtype)) for v, o in ((x, a), (y, b)))
+        if gaps:  # What was NaN is NaN again: x - x is nought elsewhere.
+            x, y = x + (a - a), y + (b - b)
+        x, y = x.to(a.dtype), y.to(b.dtype)
+        if empty.any():
+            x, y = (torch.where(empty[:, None, None, None], o, v) for v, o in ((x, a), (y, b)))
     return Illumination(x, y, light, share, torch.zeros_like(empty) if weak is None else weak, clipped)
 
 
@@ -111,11 +116,14 @@ def check(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
         raise ValueError(f"expected two images (B, 3, H, W) of one size, got shapes {[tuple(x.shape) for x in (a, b)]}")
     if not a.is_floating_point() or a.dtype != b.dtype:
         raise ValueError(f"expected two float images of one type, got {a.dtype} and {b.dtype}; see Pair.float")
+    valid = torch.ones_like(a[:, 0], dtype=torch.bool)
     for name, x in (("a", a), ("b", b)):
-        low, high = (v.item() for v in torch.nan_to_num(x, 0.5, torch.inf, -torch.inf).aminmax())
+        low, high = (v.item() for v in x.aminmax())
+        if low != low:  # NaN somewhere
+            valid &= ~x.sum(1).isnan()
+            low, high = (v.item() for v in torch.nan_to_num(x, 0.5, torch.inf, -torch.inf).aminmax())
         if low < -1e-3 or high > 1 + 1e-3:
             raise ValueError(f"image {name} leaves [0, 1]: {low:.4g} to {high:.4g}")
-    valid = ~(a + b).sum(1).isnan()
     if mask is not None:
         if mask.dtype != torch.bool or mask.shape != valid.shape:
             wanted = tuple(valid.shape)

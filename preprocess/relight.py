@@ -4,7 +4,8 @@ Light is a power, a gain and an offset per channel (sensor, exposure, haze) unde
 (illumination, broad shadow, vignetting): ``T(x) = gain * (x / field - offset) ** power``. It is found by iteratively
 reweighted Gauss-Newton steps on cells of a few pixels: Tukey's weight leaves out the cells that changed, its width
 shrinks from wide to the spread of those that agree (graduated non-convexity, Blake and Zisserman 1987), and a prior
-keeps what the scene does not show where it was.
+keeps what the scene does not show where it was. Where that leaves much apart, a shadow with an edge may lie on one of
+the dates (:mod:`.shade`); it is taken where it brings the dates together and both its sides keep their texture.
 """
 
 from functools import cache
@@ -14,10 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import shade
+
 LEVEL = 1 / 255  # a step of eight bits
 TUKEY = 4.685  # efficiency of 95 % on normal residuals
 AGREES = 10 * LEVEL  # a cell whose residual stays below has not changed
 ENOUGH = 0.05  # share of agreeing cells under which power, offset and field would be read from the change itself
+SETTLED = 0.92  # share of agreeing cells above which no shadow is looked for
+GAINED = 0.05  # share of agreeing cells that a shadow must add
+ALIKE = 0.45  # least correlation of the details of dates that are looked at for a shadow
+KEPT = 0.2  # least share of texture that both sides of a shadow's edge keep; two dates with little in common keep 0.05
 TERMS = 5  # of the field: x, y, x^2, x y, y^2
 # Prior standard deviations. Power, gain and offset are a mean over the channels and each channel's departure from it.
 PRIOR = {"power": 0.06, "gain": 0.6, "offset": 0.01, "field": 0.3, "bend": 0.3}
@@ -29,12 +36,15 @@ class Curve(NamedTuple):
     """Light of the second date in terms of the first: ``power``, ``gain``, ``offset`` (B, 3), ``field`` (B, 5).
 
     ``power`` and ``gain`` are logarithms, ``field`` the coefficients of the field's logarithm, so zeros are no change.
+    ``shade`` is the logarithm ``(B, 3, h, w)`` of what first brings the second date out of a shadow, or into one, on
+    cells that cover the image; ``None`` where there is no shadow.
     """
 
     power: Tensor
     gain: Tensor
     offset: Tensor
     field: Tensor
+    shade: Tensor | None = None
 
     @staticmethod
     def linear(gain: Tensor, offset: Tensor) -> "Curve":
@@ -43,23 +53,27 @@ class Curve(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Bring ``x`` ``(B, 3, H, W)`` into the light of the first date; unclamped."""
-        u = (x / self._field(x)).sub_(self.offset[..., None, None])
+        u = (x * self._lit(x)).sub_(self.offset[..., None, None])
         return _power(u, self.power[..., None, None], self.gain[..., None, None])
 
     def undo(self, x: Tensor) -> Tensor:
         """Bring ``x`` ``(B, 3, H, W)`` from the light of the first date into that of the second; unclamped."""
         inverse = (-self.power).exp()
-        u = _power(x, -self.power[..., None, None], (-self.gain * inverse)[..., None, None])
-        return u.add_(self.offset[..., None, None]).mul_(self._field(x))
+        u = _power(x.clone(), -self.power[..., None, None], (-self.gain * inverse)[..., None, None])
+        return u.add_(self.offset[..., None, None]).div_(self._lit(x))
 
-    def _field(self, x: Tensor) -> Tensor:
-        terms = _terms(x).flatten(1)
-        return (self.field @ terms).exp_().view(-1, 1, *x.shape[-2:])
+    def _lit(self, x: Tensor) -> Tensor:
+        """What the field and the shadow take from ``x``, or give, as a factor."""
+        lit = -(self.field @ _terms(x).flatten(1)).view(-1, 1, *x.shape[-2:])
+        lit = lit.exp_()
+        if self.shade is not None:  # the light between cells is between theirs, rather than its logarithm
+            lit = lit / F.interpolate((-self.shade).exp(), x.shape[-2:], mode="bilinear")
+        return lit
 
 
 def _power(u: Tensor, power: Tensor, gain: Tensor) -> Tensor:
-    """``exp(gain) * u ** exp(power)``, zero where ``u`` is not positive (NaN stays NaN)."""
-    return u.clamp_min(1e-12).log_().mul_(power.exp()).add_(gain).exp_()
+    """``exp(gain) * u ** exp(power)`` in place of ``u``, zero where that is not positive (NaN stays NaN)."""
+    return u.clamp_min_(1e-12).log_().mul_(power.exp()).add_(gain).exp_()
 
 
 def _terms(like: Tensor) -> Tensor:
@@ -89,10 +103,56 @@ def fit(a: Tensor, b: Tensor, valid: Tensor) -> tuple[Curve, Tensor, Tensor]:
     gains = _gains(coarse)
     theta = _steps(_steps(gains, coarse, 5, first=0.2, shrink=0.4), fine, 2)
     share = coarse.agree(_curves(theta))
-    weak = share < ENOUGH
-    curves = _curves(torch.where(weak[:, None], gains, theta))
+    theta = torch.where((share < ENOUGH)[:, None], gains, theta)
+    theta, share, shadow = _shadowed(theta, share, fine)
+    curves = _curves(theta)
     power, gain, offset = curves[..., :3].unbind(-1)
-    return Curve(power, gain, offset, curves[:, 0, 3:]), share, weak
+    return Curve(power, gain, offset, curves[:, 0, 3:], shadow), share, share < ENOUGH
+
+
+def _shadowed(theta: Tensor, share: Tensor, cells: "_Cells") -> tuple[Tensor, Tensor, Tensor | None]:
+    """``theta``, the share that agrees and the shade ``(B, 3, h, w)``, with a shadow in the pairs that show one."""
+    where = (share < SETTLED).nonzero()[:, 0]
+    if len(where):
+        coarse = cells.rows(where).halved()
+        power, alike = shade.contrast(*coarse.logs())
+        where, coarse, power = where[alike > ALIKE], coarse.rows(alike > ALIKE), power[alike > ALIKE]
+    if not len(where):
+        return theta, share, None
+    # The light that was found may be a compromise between the two levels; that of the contrasts is not.
+    starts = [theta[where], _theta(power.log(), power.new_zeros(len(where), 3))]
+    guesses = [shade.levels(coarse.ratio(_curves(start)), coarse.logs()[2]) for start in starts]
+    better = (guesses[1][2] > guesses[0][2])[:, None]
+    start = torch.where(better, starts[1], starts[0])
+    level, step = (torch.where(better, guesses[1][k], guesses[0][k]) for k in (0, 1))
+    found, agree, gain, kept = _shadow(start + _theta(power.new_zeros(len(where)), level), step, cells.rows(where))
+    good = (agree > share[where] + GAINED) & (kept > KEPT) & (step.mean(1).abs() > shade.LEAST)
+    if not good.any():
+        return theta, share, None
+    where = where[good]
+    whole = gain.new_zeros(len(theta), *gain.shape[1:]).index_copy(0, where, gain[good])
+    return theta.index_copy(0, where, found[good]), share.index_copy(0, where, agree[good]), whole
+
+
+def _shadow(theta: Tensor, step: Tensor, cells: "_Cells") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The light and the shadow from a first guess: theta, the share that agrees, the shade, the texture kept."""
+    a, b, seen = cells.logs()
+    curves, trust = _curves(theta), seen
+    ratio = cells.ratio(curves)
+    for on_coarse, on_fine in ((3, 0), (0, 2)):
+        depth = shade.depth(ratio, step, seen, trust)
+        gain = depth * (step / curves[..., 0].exp())[..., None, None]
+        lit = cells.lit(gain)
+        theta = _steps(_steps(theta, lit.halved(), on_coarse, first=0.1, shrink=0.5), lit, on_fine)
+        curves = _curves(theta)
+        kept = shade.kept(a, b + gain, seen)
+        trust = seen * kept
+        ratio = lit.ratio(curves) + depth * step[..., None, None]
+        level, step = shade.measure(ratio, step, depth, trust)
+        ratio = ratio - level[..., None, None]
+    theta = theta + _theta(level.new_zeros(len(level)), level)
+    gain = depth * (step / curves[..., 0].exp())[..., None, None]
+    return theta, cells.lit(gain).halved().agree(_curves(theta)), gain, shade.least(kept, depth, seen)
 
 
 class _Cells(NamedTuple):
@@ -122,6 +182,23 @@ class _Cells(NamedTuple):
 
     def halved(self) -> "_Cells":
         return _Cells._from(F.avg_pool2d(self.sums, 2)) if min(self.sums.shape[-2:]) > 1 else self
+
+    def rows(self, which: Tensor) -> "_Cells":
+        return _Cells._from(self.sums[which])
+
+    def lit(self, gain: Tensor) -> "_Cells":
+        """With ``b`` times the exponential of ``gain`` ``(B, 3, h, w)``."""
+        return _Cells._from(torch.cat([self.sums[:, :3], self.sums[:, 3:6] * gain.exp(), self.sums[:, 6:]], 1))
+
+    def logs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Logarithms of ``a`` and ``b`` ``(B, 3, h, w)`` and the share seen ``(B, 1, h, w)``."""
+        size = self.sums.shape[-2:]
+        return *(x.clamp_min(LEVEL).log().unflatten(2, size) for x in (self.a, self.b)), self.sums[:, 6:]
+
+    def ratio(self, curves: Tensor) -> Tensor:
+        """Logarithm ``(B, 3, h, w)`` of ``a`` over what ``curves`` make of ``b``."""
+        out = _predict(curves, self)[0].clamp_min(LEVEL / 4)
+        return (self.a.clamp_min(LEVEL).log() - out.log()).unflatten(2, self.sums.shape[-2:])
 
     def agree(self, curves: Tensor) -> Tensor:
         """Share ``(B,)`` of the seen cells that ``curves`` bring to within :data:`AGREES`."""
@@ -156,7 +233,13 @@ def _gains(cells: _Cells) -> Tensor:
     """The gains ``(B, 17)`` that make the mean logarithms of both dates equal; nought where nothing is seen."""
     weight = cells.seen[:, None] / cells.seen.sum(1).clamp_min(1e-6)[:, None, None]
     gain = ((cells.a.clamp_min(LEVEL).log() - cells.b.clamp_min(LEVEL).log()) * weight).sum(-1)
+    return _theta(gain.new_zeros(len(gain)), gain)
+
+
+def _theta(power: Tensor, gain: Tensor) -> Tensor:
+    """Theta of one ``power`` ``(B,)`` and a ``gain`` ``(B, 3)`` for each channel, both logarithms, and no field."""
     theta = gain.new_zeros(len(gain), 17)
+    theta[:, 0] = power
     theta[:, 1] = gain.mean(1)
     theta[:, 11:14] = gain - gain.mean(1, keepdim=True)
     return theta

@@ -24,6 +24,14 @@ def relit(x, power=1.4, gain=(0.8, 0.9, 0.7), offset=0.03, shadow=0.3):
     return ((x**power * torch.tensor(gain)[:, None, None] + offset) * field).clamp(0, 1)
 
 
+def shadow(x, light=(0.5, 0.52, 0.57), slope=0.7):
+    """``x`` under a band of shadow, a third of it, from light to dark within three pixels; and where it is dark."""
+    rows, columns = (torch.arange(n) / n * 2 - 1 for n in x.shape[-2:])
+    inside = 0.35 - (columns + slope * rows[:, None] - 0.1).abs()
+    dark = (inside * x.shape[-1] / 2 / 3 + 0.5).clamp(0, 1)
+    return x * (1 - dark * (1 - torch.tensor(light)[:, None, None])), dark == 1
+
+
 def changed(x, seed=9):
     """``x`` with another scene in its left third; and where."""
     where = torch.zeros(len(x), *x.shape[-2:], dtype=torch.bool)
@@ -44,6 +52,62 @@ def test_robust_light_undoes_power_gain_offset_and_shadow_though_a_third_has_cha
     assert psnr(out.b[~keep], after[~keep]) > 37  # the change keeps its own contrast, in the light of a
     assert 0.5 < out.inliers.item() < 0.8  # two thirds agree
     assert not out.weak.item()
+
+
+@pytest.mark.parametrize(
+    ("light", "least"), [((0.8, 0.81, 0.83), 40), ((0.5, 0.52, 0.57), 35), ((0.2, 0.25, 0.32), 28)]
+)
+def test_a_shadow_with_sharp_edges_is_undone_though_something_changed_inside_it(light, least):
+    a = texture(height=192, width=256)
+    after = a.clone()
+    block = (..., slice(80, 112), slice(124, 156))
+    after[block] = texture(height=192, width=256, seed=9)[block]
+    dark, where = shadow(relit(after, shadow=0.1), light)
+    assert where[80:112, 124:156].all()
+    keep = torch.ones_like(where)
+    keep[80:112, 124:156] = False
+    out = illuminate(a, dark)
+    assert out.light.shade is not None
+    assert psnr(out.b[..., keep], after[..., keep]) > least
+    assert psnr(out.b[block], after[block]) > 32  # in the light of its surroundings, not in that of what was there
+
+
+def test_a_shadow_on_the_first_date_falls_on_the_second():
+    b = texture(height=192, width=256)
+    a, _ = shadow(b)
+    assert psnr(illuminate(a, b).b, a) > 35
+
+
+def test_a_shadow_is_left_where_the_dates_share_no_texture():
+    a, _ = shadow(texture(height=192, width=256))
+    assert illuminate(a, texture(height=192, width=256, seed=3)).light.shade is None
+
+
+def test_a_roof_in_place_of_a_lawn_is_no_shadow():
+    a = texture(height=192, width=256)
+    b = a.clone()
+    b[..., 40:120, 60:180] = 0.2
+    out = illuminate(a, b)
+    assert out.light.shade is None
+    assert psnr(out.b, b) > 45
+
+
+def test_a_pair_beside_one_with_a_shadow_is_as_it_would_be_alone():
+    a = texture(3, height=192, width=256)
+    b = relit(a)
+    b[1] = shadow(a[1])[0]
+    out, alone = illuminate(a, b), illuminate(a[::2], b[::2])
+    assert out.light.shade[1].abs().max() > 0.5
+    assert torch.equal(out.light.shade[::2], torch.zeros_like(out.light.shade[::2]))
+    assert_close(out.b[::2], alone.b, atol=2e-4, rtol=0)
+    assert_close(out.b[1:2], illuminate(a[1:2], b[1:2]).b, atol=2e-4, rtol=0)
+
+
+def test_the_inverse_brings_the_shadow_back():
+    a = texture(height=192, width=256)
+    dark, _ = shadow(a)
+    light = illuminate(a, dark).light
+    assert_close(light.undo(light(dark)), dark, atol=5e-3, rtol=0)
 
 
 def test_robust_light_beats_every_method_that_looks_at_the_whole_scene():
