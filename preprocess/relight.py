@@ -22,9 +22,9 @@ TUKEY = 4.685  # efficiency of 95 % on normal residuals
 AGREES = 10 * LEVEL  # a cell whose residual stays below has not changed
 ENOUGH = 0.05  # share of agreeing cells under which power, offset and field would be read from the change itself
 SETTLED = 0.92  # share of agreeing cells above which no shadow is looked for
-GAINED = 0.05  # share of agreeing cells that a shadow must add
+GAINED = 0.1  # share of agreeing cells that a shadow must add: a field whose crop has changed adds less
 ALIKE = 0.45  # least correlation of the details of dates that are looked at for a shadow
-KEPT = 0.2  # least share of texture that both sides of a shadow's edge keep; two dates with little in common keep 0.05
+KEPT = 0.25  # least share of texture that both sides of a shadow's edge keep; two dates with little in common keep 0.05
 TERMS = 5  # of the field: x, y, x^2, x y, y^2
 # Prior standard deviations. Power, gain and offset are a mean over the channels and each channel's departure from it.
 PRIOR = {"power": 0.06, "gain": 0.6, "offset": 0.01, "field": 0.3, "bend": 0.3}
@@ -122,11 +122,15 @@ def _shadowed(theta: Tensor, share: Tensor, cells: "_Cells") -> tuple[Tensor, Te
     # The light that was found may be a compromise between the two levels; that of the contrasts is not.
     starts = [theta[where], _theta(power.log(), power.new_zeros(len(where), 3))]
     guesses = [shade.levels(coarse.ratio(_curves(start)), coarse.logs()[2]) for start in starts]
+    maybe = torch.maximum(guesses[0][2], guesses[1][2]) > 0
     better = (guesses[1][2] > guesses[0][2])[:, None]
     start = torch.where(better, starts[1], starts[0])
     level, step = (torch.where(better, guesses[1][k], guesses[0][k]) for k in (0, 1))
-    found, agree, gain, kept = _shadow(start + _theta(power.new_zeros(len(where)), level), step, cells.rows(where))
-    good = (agree > share[where] + GAINED) & (kept > KEPT) & (step.mean(1).abs() > shade.LEAST)
+    where, start, level, step = (v[maybe] for v in (where, start, level, step))
+    if not len(where):
+        return theta, share, None
+    found, agree, gain, kept = _shadow(start + _theta(level.new_zeros(len(level)), level), step, cells.rows(where))
+    good = (agree > share[where] + GAINED) & (kept > KEPT)
     if not good.any():
         return theta, share, None
     where = where[good]

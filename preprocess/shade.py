@@ -35,7 +35,10 @@ def contrast(a: Tensor, b: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def levels(ratio: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two commonest levels of the log ratio: the commoner one, the step to the other ``(B, 3)``, their share."""
+    """The two commonest levels of the log ratio: the commoner one, the step to the other ``(B, 3)``, their share.
+
+    The share ``(B,)`` is nought where the step is none that a shadow makes.
+    """
     r, seen = ratio.flatten(2), seen.flatten(1)
     middle = r.masked_fill(seen[:, None] < 0.5, torch.nan).nanmedian(-1, keepdim=True).values.nan_to_num(0)
     r = r - middle
@@ -51,7 +54,15 @@ def levels(ratio: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     weight = weight[:, None] * (1 - (grey[:, None] - both[..., None]).abs() / (2 * SPACING)).clamp_min(0)  # (B, 2, N)
     low, high = ((weight @ r.mT) / weight.sum(-1, keepdim=True).clamp_min(1e-6)).unbind(1)
     share = weight.sum((1, 2)) / seen.sum(1).clamp_min(1e-6)
-    return low + middle[..., 0], high - low, share
+    return low + middle[..., 0], high - low, share * _is_shadow(high - low)
+
+
+def _is_shadow(step: Tensor) -> Tensor:
+    """Whether ``(B,)`` all channels step alike, red most and blue least if they differ, as the sky is grey or blue."""
+    size = step.mean(1, keepdim=True)
+    share = step / torch.where(size.abs() > LEAST, size, 1)
+    ordered = (share[:, :-1] - share[:, 1:] > -0.1).all(1)
+    return (size[:, 0].abs() > LEAST) & ordered & ((share - 1).abs().amax(1) < TINT)
 
 
 def depth(ratio: Tensor, step: Tensor, seen: Tensor, trust: Tensor) -> Tensor:

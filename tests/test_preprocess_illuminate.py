@@ -92,6 +92,13 @@ def test_a_roof_in_place_of_a_lawn_is_no_shadow():
     assert psnr(out.b, b) > 45
 
 
+def test_a_crop_that_turned_another_colour_is_no_shadow_though_its_texture_stayed():
+    a = texture(height=192, width=256)
+    b, _ = shadow(a, light=(0.45, 0.65, 0.5))
+    assert illuminate(a, b).light.shade is None
+    assert illuminate(b, a).light.shade is None
+
+
 def test_a_pair_beside_one_with_a_shadow_is_as_it_would_be_alone():
     a = texture(3, height=192, width=256)
     b = relit(a)
