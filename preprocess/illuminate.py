@@ -60,11 +60,11 @@ def illuminate(
     Args:
         a: first date ``(B, 3, H, W)``, float in [0, 1]; NaN where there are no data.
         b: second date, of the same shape and type.
-        method: ``robust`` (power, gain and offset per channel under a smooth field, found where nothing changed),
-            ``histogram`` (matching per channel), ``moments`` (mean and deviation of RGB), ``lab`` (of CIE Lab, Reinhard
-            et al. 2001), ``gamma`` (a power per channel that brings the medians together), ``pif`` (gain and offset
-            from pseudo-invariant pixels, found by IR-MAD, Nielsen 2007), ``clahe`` (contrast-limited equalisation of
-            the lightness of both dates), ``none``.
+        method: ``robust`` (power, gain and offset per channel under a smooth field, found where nothing changed, and a
+            shadow with an edge on one of the dates), ``histogram`` (matching per channel), ``moments`` (mean and
+            deviation of RGB), ``lab`` (of CIE Lab, Reinhard et al. 2001), ``gamma`` (a power per channel that brings
+            the medians together), ``pif`` (gain and offset from pseudo-invariant pixels, found by IR-MAD, Nielsen
+            2007), ``clahe`` (contrast-limited equalisation of the lightness of both dates), ``none``.
         onto: ``a``, or ``common``: each date becomes the mean of itself and of itself in the other's light.
         mask: where both dates are valid, bool ``(B, H, W)``.
 
