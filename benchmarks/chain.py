@@ -41,16 +41,16 @@ FEW = 100  # pairs for a step alone
 FIGURES = ("false alarms", "missed changes", "CIDEr-D of changed")
 
 
-def fingerprint(captioner: Captioner, chain: str) -> str:
-    """Of what the sentences after ``chain`` depend on: weights, and where there are steps their code."""
-    sources = sorted(Path(preprocess.__file__).parent.rglob("*.py")) if CHAINS[chain] else []
+def fingerprint(captioner: Captioner) -> str:
+    """Of what the sentences depend on: weights, and the code that degrades and prepares."""
+    sources = sorted(Path(preprocess.__file__).parent.rglob("*.py"))
     known = [captioner.config["sha256"].encode(), *(file.read_bytes() for file in sources)]
     return hashlib.sha256(b"".join(known)).hexdigest()[:12]
 
 
 def sentences(captioner: Captioner, data: PairDataset, count: int, condition: str, chain: str) -> Iterator[dict]:
     """A row for each pair: what was said, and the processor seconds of the chain."""
-    file = OUT / fingerprint(captioner, chain) / f"{condition}, {chain}.jsonl"
+    file = OUT / fingerprint(captioner) / f"{condition}, {chain}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     known = {row["id"]: row for row in read_lines(file)} if file.is_file() else {}
     steps = build(CHAINS[chain]).eval()
