@@ -1,7 +1,7 @@
 """The demo's MModalCC over seeds, with maps and without: scores on 1,000 test pairs beside the degenerate baselines.
 
 ``python -m benchmarks.demo [inputs ...]``: ``both`` and ``rgb`` unless named; runs go to ``runs/benchmark``, as many at
-a time as there are two cores for, since each run is two processes of one thread.
+a time as there are cores, a thread each.
 """
 
 import json
@@ -68,9 +68,9 @@ def run_all(
     seeds: Sequence[int] = SEEDS,
     experiment: str = "demo",
 ) -> dict[str, list[tuple[dict, float]]]:
-    """The cards and seconds of each of ``asked``, name -> settings, over ``seeds``; a run for two cores."""
+    """The cards and seconds of each of ``asked``, name -> settings, over ``seeds``; a run and a thread per core."""
     ensure(OmegaConf.load("configs/data/synth.yaml"))  # before the runs would all write it
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = {(n, seed): pool.submit(run, n, asked[n], evaluation, seed, experiment) for seed in seeds for n in asked}
         return {name: [runs[name, seed].result() for seed in seeds] for name in asked}
 
