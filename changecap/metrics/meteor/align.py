@@ -16,7 +16,7 @@ distribution does beyond that decides published values, and is reproduced:
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from .match import EXACT, Match
 
@@ -24,16 +24,10 @@ _BEAM = 40  # as METEOR's; with more or fewer, other alignments are lost
 _RANK = itemgetter(0, 1, 2)
 
 
-class _State(NamedTuple):
-    """The beginning of an alignment; the first three say how it ranks, less is better."""
-
-    words: int  # less the words matched
-    chunks: int  # that have ended
-    distance: int  # between the places of matches
-    free: int  # next word of the reference that is not matched
-    used: int  # words of the hypothesis that are, as bits
-    follows: int  # word of the hypothesis where the open chunk goes on, or -1
-    last: tuple[Match, Any] | None  # match, and what was the last before it
+# The beginning of an alignment; the first three say how it ranks, less is better: the words matched, negative; chunks
+# that have ended; distance between the places of matches; next word of the reference that is free; words of the
+# hypothesis that are used, as bits; where in it the open chunk goes on, or -1; the last match, and those before it.
+_State = tuple[int, int, int, int, int, int, Any]
 
 
 def aligned(matches: Sequence[Match]) -> list[Match]:
@@ -55,40 +49,39 @@ def _search(matches: Sequence[Match], sure: Sequence[bool]) -> list[Match]:
         weight = m + n if stage == EXACT else m // 2 + n // 2
         options.setdefault(j, []).append((match, ((1 << n) - 1) << i, weight, certain))
 
-    states = [_State(0, 0, 0, 0, 0, -1, None)]
+    states: list[_State] = [(0, 0, 0, 0, 0, -1, None)]
     for j in range(max(j + m for j, _, _, m, _ in matches)):
         here = options.get(j, ())
         grown: list[_State] = []
-        for state in sorted(states, key=_RANK)[:_BEAM]:
-            if state.free > j:
+        for state in states:
+            words, chunks, distance, free, used, follows, last = state
+            if free > j:
                 grown.append(state)
                 continue
-            distance, fixed = state.distance, False
+            fixed = False
             for match, mask, weight, fixed in here:
-                if state.used & mask:
+                if used & mask:
                     continue
                 _, _, i, m, n = match
-                apart = abs(i - j)
-                ended = state.follows not in (-1, i)
+                paid = distance + abs(i - j)
+                ended = follows not in (-1, i)
                 grown.append(
-                    _State(
-                        state.words - weight,
-                        state.chunks + ended,
-                        distance + apart if fixed else distance,
+                    (
+                        words - weight,
+                        chunks + ended,
+                        paid if fixed else distance,
                         j + m,
-                        state.used | mask,
+                        used | mask,
                         i + n,
-                        (match, state.last),
+                        (match, last),
                     )
                 )
-                distance += apart
+                distance = paid
             if not fixed:
-                ended = state.follows != -1
-                grown.append(state._replace(chunks=state.chunks + ended, distance=distance, free=j + 1, follows=-1))
-        states = grown
-    ends = sorted(states, key=_RANK)[:_BEAM]
-    best = min(ends, key=lambda state: (state.words, state.chunks + (state.follows != -1), state.distance))
-    kept, last = [], best.last
+                grown.append((words, chunks + (follows != -1), distance, free, used, -1, last))
+        states = sorted(grown, key=_RANK)[:_BEAM]
+    _, _, _, _, _, _, last = min(states, key=lambda state: (state[0], state[1] + (state[5] != -1), state[2]))
+    kept = []
     while last is not None:
         match, last = last
         kept.append(match)
