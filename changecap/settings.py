@@ -36,6 +36,8 @@ def check(config: Mapping[str, Any]) -> None:
     for key, value in numbers.items():
         if not (isinstance(value, int | float) and value >= least.get(key, 1)):
             raise ConfigError(f"{key} must be a number of at least {least.get(key, 1)}, got {value!r}")
+        if key in ("batch", "workers", "processes") and not isinstance(value, int):
+            raise ConfigError(f"{key} must be a whole number, got {value!r}")
     if not (config["steps"] or config["epochs"]):
         raise ConfigError("nothing to train: give steps or epochs")
     chains(config.get("preprocess"))

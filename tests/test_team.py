@@ -112,3 +112,8 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
 def test_no_processes_are_refused(root, tmp_path):
     with pytest.raises(ConfigError, match="processes must be a number of at least 1, got 0"):
         run(describe(root, tmp_path / "run", processes=0))
+
+
+def test_a_part_of_a_process_is_refused(root, tmp_path):
+    with pytest.raises(ConfigError, match=r"processes must be a whole number, got 1\.5"):
+        run(describe(root, tmp_path / "run", processes=1.5))
