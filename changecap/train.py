@@ -155,7 +155,7 @@ class _Run:
                     started += time.perf_counter() - paused
                 if self.step >= self.steps or self.misses > self.config["patience"]:
                     return
-                loss, captions, left_out = self._step(self._pairs(self.step))
+                loss, captions, left_out, stopped = self._step(self._pairs(self.step), stop)
                 self.step += 1
                 seen += captions
                 rate = seen / (time.perf_counter() - started)
@@ -165,7 +165,7 @@ class _Run:
                 learning_rate = self.optimiser.param_groups[0]["lr"]
                 row = {"step": self.step, "loss": loss, "lr": learning_rate, "captions_per_s": rate}
                 log(row | ({"captions_left_out": left_out} if left_out else {}))
-                if self.team.sum(torch.tensor([float(stop())], device=self.device)).item():
+                if stopped:
                     self.save("last", training=True)
                     raise KeyboardInterrupt(f"stopped at step {self.step}; go on with resume={self.out}")
 
@@ -227,20 +227,19 @@ class _Run:
         size = self.config["batch"]
         return order[index * size : (index + 1) * size]
 
-    def _step(self, pairs: Sequence[int]) -> tuple[float, int, int]:
-        """One step of the optimiser; returns the loss, the number of captions, and how many were left out."""
+    def _step(self, pairs: Sequence[int], stop: Stop) -> tuple[float, int, int, bool]:
+        """One step of the optimiser; returns the loss, the captions, those left out, and whether a process stops."""
         self.model.train()
         rate = self.config["lr"] * schedule(self.step, self.config["warmup"], self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        own = self.team.share(pairs)
+        own = self.team.share(self._evenly(pairs))
         loss, *counts = self._loss(own) if own else (torch.zeros((), device=self.device), 0, 0, 0)
-        words, captions, left_out = self.team.sum(torch.tensor(counts, device=self.device)).tolist()
-        loss = loss / words
+        loss = loss / max(1, counts[0])
         if own:
             loss.backward()
-        total = self._together(loss.detach())
+        total, captions, left_out, stopped = self._together(loss.detach(), (*counts, stop()))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
         if not (math.isfinite(total) and norm.isfinite()):  # before it reaches the weights
             raise ConfigError(
@@ -248,7 +247,13 @@ class _Run:
                 f"lower lr (now {self.config['lr']}) or raise warmup (now {self.config['warmup']})"
             )
         self.optimiser.step()
-        return total, captions, left_out
+        return total, captions, left_out, stopped
+
+    def _evenly(self, pairs: Sequence[int]) -> Sequence[int]:
+        """``pairs`` in an order in which every process has about as many words to say, where there are several."""
+        if self.team.size == 1:
+            return pairs
+        return sorted(pairs, key=lambda i: max(map(len, self.train_set.examples[i].captions), default=0))
 
     def _loss(self, pairs: Sequence[int]) -> tuple[Tensor, int, int, int]:
         """Cross-entropy of all words of ``pairs``; how many these are, of how many captions, and how many left out."""
@@ -269,27 +274,38 @@ class _Run:
         words = sum(len(c) - 1 for of_pair in captions for c in of_pair)
         return torch.stack(losses).sum(), words, sum(map(len, captions)), left_out
 
-    def _together(self, loss: Tensor) -> float:
-        """Add up ``loss`` and, in place, the gradients of all processes; running statistics become their mean."""
+    def _together(self, loss: Tensor, counts: Sequence[int]) -> tuple[float, int, int, bool]:
+        """Make the gradients of all processes one, in place, and so the running statistics; once a step.
+
+        Args:
+            loss: mean of this process over its words.
+            counts: these words, their captions, the captions left out, whether to stop.
+
+        Returns:
+            The same of all processes, without the words.
+        """
         if self.team.size > 1:
             parameters = [p for p in self.model.parameters() if p.requires_grad]
-            reached = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
             norms = [m for m in self.model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
             means = [s for m in norms for s in (m.running_mean, m.running_var) if s is not None]
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-            parts = [loss, reached, *gradients, *means]
+            figures = torch.tensor([*counts, *(p.grad is not None for p in parameters)], device=self.device)
+            weighed = [x * counts[0] for x in (loss, *gradients)]  # a mean over the words of all
+            parts = [figures, *weighed, *means]
             summed = self.team.sum(torch.cat([part.flatten().float() for part in parts]))
-            loss, reached, *rest = summed.split([part.numel() for part in parts])
-            for parameter, found, gradient in zip(parameters, reached, rest, strict=False):
-                parameter.grad = gradient.view_as(parameter).to(parameter) if found else None
-            for mean, total in zip(means, rest[len(parameters) :], strict=True):
+            figures, *rest = summed.split([part.numel() for part in parts])
+            counts, reached = [int(n) for n in figures[: len(counts)].tolist()], figures[len(counts) :].tolist()
+            loss = rest[0] / counts[0]
+            for parameter, found, gradient in zip(parameters, reached, rest[1:], strict=False):
+                parameter.grad = (gradient / counts[0]).view_as(parameter).to(parameter) if found else None
+            for mean, total in zip(means, rest[1 + len(parameters) :], strict=True):
                 mean.copy_(total.view_as(mean) / self.team.size)
-        return loss.item()
+        return loss.item(), counts[1], counts[2], bool(counts[3])
 
     def _sentences(self, captions: Sequence[Sequence[Sequence[int]]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows of the batch and their captions ``(B'·K, T)``, in four groups by length, to pad less."""
+        """Rows of the batch and their captions ``(B'·K, T)``, in up to four groups by length, to pad less."""
         order = sorted(range(len(captions)), key=lambda b: max(map(len, captions[b])))
-        size = -(-len(order) // 4)
+        size = max(2, -(-len(order) // 4))
         for first in range(0, len(order), size):
             rows = order[first : first + size]
             yield torch.tensor(rows, device=self.device), _pad([captions[b] for b in rows]).to(self.device)

@@ -126,7 +126,7 @@ def test_a_run_killed_after_its_first_save_loads_and_resumes_to_the_same_weights
     config, killed = configured("killed"), tmp_path / "killed"
     script = (
         "import json, sys, time; from changecap import train as t; real = t._Run._step; t.torch.set_num_threads(1)\n"
-        "def slow(self, pairs): time.sleep(0.3 * (self.step > 3)); return real(self, pairs)\n"
+        "def slow(self, *arguments): time.sleep(0.3 * (self.step > 3)); return real(self, *arguments)\n"
         "t._Run._step = slow; t.train(json.loads(sys.argv[1]), progress=False)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, json.dumps(config)])

@@ -109,9 +109,9 @@ def at_step(monkeypatch, step, act):
     """Calls ``act`` when step ``step`` (from 0) begins."""
     real = training._Run._step
 
-    def patched(self, pairs):
+    def patched(self, *arguments):
         if self.step == step:
             act()
-        return real(self, pairs)
+        return real(self, *arguments)
 
     monkeypatch.setattr(training._Run, "_step", patched)
