@@ -14,7 +14,8 @@ import zoo
 from benchmarks.demo import SEEDS, card, figures, run_all
 from benchmarks.report import keep
 
-STEPS = ("steps=800", "validate_every=800", "lr=1.5e-3")
+STEPS = ("steps=800", "validate_every=800", "lr=1.5e-3", "unchanged=1.0")
+TRUNK = ("backbone.options={channels: [24, 48, 96, 192], stem_width: 12, stem_type: deep_tiered}",)
 # beside experiment=demo, which is made for MModalCC; so that all decoders are 128 wide
 SETTINGS = {
     "chg2cap": ("model.dim=128", "model.attention_dim=48", "model.hidden_dim=192"),
@@ -42,12 +43,12 @@ def main() -> None:
     only_done = sys.argv[1:] == ["done"]
     models: Sequence[str] = (not only_done and sys.argv[1:]) or zoo.list_models()
     by_inputs = {
-        f"{model}-{inputs}": (f"model={model}", f"inputs={inputs}", *STEPS, *SETTINGS[model])
+        f"{model}-{inputs}": (f"model={model}", f"inputs={inputs}", *STEPS, *TRUNK, *SETTINGS[model])
         for model in models
         for inputs in INPUTS
     }
     by_mode = {
-        f"{model}-{mode}": (f"model={model}", "inputs=both", *STEPS, *SETTINGS[model], *settings)
+        f"{model}-{mode}": (f"model={model}", "inputs=both", *STEPS, *TRUNK, *SETTINGS[model], *settings)
         for model in models
         for mode, settings in MODES.items()
     }

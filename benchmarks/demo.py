@@ -21,7 +21,14 @@ SEEDS = (0, 1, 2)
 # beside experiment=demo; from images alone it takes more steps to find the place, and smaller ones
 SETTINGS: dict[str, tuple[str, ...]] = {
     "both": (),
-    "rgb": ("inputs=rgb", "lr=1e-3", "steps=5000", "validate_every=2500", "model.decoder_layers=2"),
+    "rgb": (
+        "inputs=rgb",
+        "lr=1e-3",
+        "steps=3200",
+        "validate_every=1600",
+        "unchanged=0.3",
+        "model.decoder_layers=2",
+    ),
 }
 FACTS = ("facts", "roles", "place", "count")
 

@@ -38,6 +38,8 @@ def check(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} must be a number of at least {least.get(key, 1)}, got {value!r}")
         if key in ("batch", "workers", "processes") and not isinstance(value, int):
             raise ConfigError(f"{key} must be a whole number, got {value!r}")
+    if not (isinstance(share := config.get("unchanged", 1.0), int | float) and 0 <= share <= 1):
+        raise ConfigError(f"unchanged must be a number from 0 to 1, got {share!r}")
     if not (config["steps"] or config["epochs"]):
         raise ConfigError("nothing to train: give steps or epochs")
     chains(config.get("preprocess"))

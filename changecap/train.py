@@ -29,6 +29,7 @@ from preprocess import Pair
 
 from . import checkpoint, data, settings, weights
 from .augment import Augmentation, chains, with_turned
+from .baselines import changed
 from .captioner import Captioner
 from .data.dataset import PairDataset
 from .errors import ConfigError
@@ -127,7 +128,10 @@ class _Run:
                 dataset.preload(config["workers"], progress)
         said = [e.captions for e in self.train_set.examples]
         self.augment = Augmentation(chains(config.get("preprocess"))[1], said, vocabulary, config["seed"])
-        self.batches = _batches_per_epoch(len(self.train_set), config["batch"])
+        share = config.get("unchanged", 1.0)  # absent in runs from before there was a choice
+        self.unchanged = tuple(i for i, e in enumerate(self.train_set.examples) if share < 1 and not changed(e))
+        self.left_aside = round((1 - share) * len(self.unchanged))
+        self.batches = _batches_per_epoch(len(self.train_set) - self.left_aside, config["batch"])
         self.steps = config["steps"] or config["epochs"] * self.batches
         self.optimiser = _optimiser(model, config)
         self.step, self.validated, self.best, self.misses = 0, 0, -math.inf, 0
@@ -223,7 +227,7 @@ class _Run:
     def _pairs(self, step: int) -> list[int]:
         """Which pairs step ``step`` sees; a function of seed and step alone, so that a resumed run sees the same."""
         epoch, index = divmod(step, self.batches)
-        order = _order(len(self.train_set), self.config["seed"], epoch)
+        order = _order(len(self.train_set), self.unchanged, self.left_aside, self.config["seed"], epoch)
         size = self.config["batch"]
         return order[index * size : (index + 1) * size]
 
@@ -381,15 +385,20 @@ def _optimiser(model: zoo.Captioner, config: Mapping[str, Any]) -> torch.optim.O
 
 def _batches_per_epoch(pairs: int, batch: int) -> int:
     if pairs == 0:
-        raise ConfigError("the training split is empty")
+        raise ConfigError("there is no pair to train on: the training split is empty, or unchanged=0 left nothing")
     return -(-pairs // batch)
 
 
 @lru_cache(maxsize=1)
-def _order(pairs: int, seed: int, epoch: int) -> list[int]:
+def _order(pairs: int, unchanged: Sequence[int], left_aside: int, seed: int, epoch: int) -> list[int]:
+    """The pairs of an epoch in a random order, without ``left_aside`` of the unchanged ones, others in each epoch."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order: list[int] = torch.randperm(pairs, generator=generator).tolist()
-    return order
+    if not left_aside:
+        return order
+    quiet = set(unchanged)
+    aside = set(list(filter(quiet.__contains__, order))[:left_aside])
+    return [i for i in order if i not in aside]
 
 
 def _pad(captions: Sequence[Sequence[Sequence[int]]]) -> Tensor:

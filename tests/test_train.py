@@ -12,7 +12,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from training_runs import SIZE, assert_same, at_step, describe, everything, rows, run, write_pairs
+from training_runs import SAME, SIZE, assert_same, at_step, describe, everything, rows, run, write_pairs
 
 import changecap
 import zoo
@@ -228,6 +228,8 @@ def test_a_loss_that_is_no_number_never_reaches_the_weights(configured, monkeypa
         ({"precision": "fp16"}, "precision must be one of auto, bf16, fp32, got 'fp16'"),
         ({"vocabulary_splits": "test"}, "vocabulary_splits must be one of train, all, got 'test'"),
         ({"batch": 0}, "batch must be a number of at least 1, got 0"),
+        ({"unchanged": 1.5}, "unchanged must be a number from 0 to 1, got 1.5"),
+        ({"unchanged": "few"}, "unchanged must be a number from 0 to 1, got 'few'"),
         ({"patience": None}, "patience must be a number of at least 0, got None"),
         ({"epochs": 0}, "nothing to train: give steps or epochs"),
         ({"device": "gpu"}, "device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
@@ -441,3 +443,32 @@ def test_progress_goes_to_stderr_alone(configured, capsys):
     assert out == ""
     assert "captions/s" in err
     assert "step 3: validation CIDEr" in err
+
+
+def test_an_epoch_sees_the_share_of_unchanged_pairs_that_is_asked_for_and_others_each_time(root, tmp_path, monkeypatch):
+    seen, real = [], training._Run._step
+
+    def recorded(self, pairs, *arguments):
+        seen.append((self.step, list(pairs)))
+        return real(self, pairs, *arguments)
+
+    monkeypatch.setattr(training._Run, "_step", recorded)
+    run(describe(root, tmp_path / "run", unchanged=0.4, epochs=6, batch=7))
+    assert [step for step, _ in seen] == list(range(12))  # 10 changed pairs and 4 of 10 others in two steps
+    quiet = set()
+    for epoch in range(6):
+        pairs = [i for _, batch in seen[2 * epoch : 2 * epoch + 2] for i in batch]
+        assert [i for i in sorted(pairs) if i % 2 == 0] == list(range(0, 20, 2))
+        assert len(pairs) == len(set(pairs)) == 14
+        quiet.update(i for i in pairs if i % 2)
+    assert len(quiet) > 7
+
+
+def test_nothing_left_to_train_on_is_said(tmp_path):
+    root = write_pairs(tmp_path / "pairs")
+    file = root / "SECOND-CC-AUG.json"
+    told = json.loads(file.read_text())
+    told["images"] = [entry | {"changeflag": 0, "sentences": [{"raw": SAME[0], "tokens": SAME[0].split()}]} for entry in told["images"]]
+    file.write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="no pair to train on.*unchanged=0"):
+        run(describe(root, tmp_path / "run", unchanged=0))

@@ -74,6 +74,10 @@ class Backbone(nn.Module):
         self.normalise = normalise
         self.trunk, self.channels = _trunk(name, stride, in_chans, weights, dict(options or {}))
         self.channels_last = getattr(self.trunk, "output_fmt", None) == Format.NHWC
+        # training is up to a third faster where the channels of a pixel lie side by side; sums come in another order
+        # then, which a deep trunk blows up, so that evaluation stays as the published weights know it
+        plain = self.channels_last or isinstance(self.trunk, FeatureGetterNet)
+        self.layout = torch.contiguous_format if plain else torch.channels_last
         config = timm.get_pretrained_cfg(name)
         mean, std = (config.mean, config.std) if config and in_chans == 3 else ((0.0,), (1.0,))
         if normalise == "imagenet" and in_chans == 3:
@@ -104,7 +108,7 @@ class Backbone(nn.Module):
             x = F.interpolate(x, (self.resize, self.resize), mode="bilinear", antialias=self.antialias)
         if not self.features:
             self._check(x.shape[2], x.shape[3])
-            x = self.trunk(x)[0]
+            x = self.trunk(x.contiguous(memory_format=self.layout) if self.training else x)[0]
             x = x.permute(0, 3, 1, 2) if self.channels_last else x
         return x if self.pool is None else F.adaptive_avg_pool2d(x, self.pool)
 
