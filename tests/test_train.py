@@ -468,7 +468,10 @@ def test_nothing_left_to_train_on_is_said(tmp_path):
     root = write_pairs(tmp_path / "pairs")
     file = root / "SECOND-CC-AUG.json"
     told = json.loads(file.read_text())
-    told["images"] = [entry | {"changeflag": 0, "sentences": [{"raw": SAME[0], "tokens": SAME[0].split()}]} for entry in told["images"]]
+    told["images"] = [
+        entry | {"changeflag": 0, "sentences": [{"raw": SAME[0], "tokens": SAME[0].split()}]}
+        for entry in told["images"]
+    ]
     file.write_text(json.dumps(told))
-    with pytest.raises(ConfigError, match="no pair to train on.*unchanged=0"):
+    with pytest.raises(ConfigError, match=r"no pair to train on.*unchanged=0"):
         run(describe(root, tmp_path / "run", unchanged=0))
