@@ -9,7 +9,7 @@ ENOUGH = 0.15  # confidence below which the identity is kept: from here on no re
 
 # by `python -m benchmarks.calibrate_register`, of each profile: one weight per number of `features`
 WEIGHTS = {
-    "accurate": (-5.125, 0.544, 4.82, 3.816, 1.779, 0.622, -2.669, 0.536, 4.189),
+    "accurate": (-5.285, 0.789, 4.89, 3.275, 2.012, 0.531, -2.514, 1.013, 4.1),
     "fast": (-4.709, -0.038, 4.144, 3.057, 2.224, 0.754, -2.527, 0.215, 4.428),
 }
 

@@ -12,7 +12,7 @@ from .blur import blur_gap, shares
 from .features import Spectrum, smoothed, window_max
 from .refine import refine
 from .search import search
-from .select import Agreement, clearly, select
+from .select import Agreement, clearly, second, select
 
 SIGMA, FLOOR = 1.0, 0.1  # of the orientation maps: pixels of the level they are read on, share of the mean energy
 COARSEST = 80  # pixels, the longest side of the level that the search runs on,
@@ -32,14 +32,15 @@ class Profile(NamedTuple):
     coarse: int  # all models
     middle: int  # on hardly smoothed ones
     settle: int  # on maps of twice the size, where the models are then compared; if 0, they are on the small ones
-    fine: int  # the chosen model, at each finer level
+    close: int  # the chosen model on them, and the most general one if careful
+    fine: int  # what then remains, at each finer level
     brightness: float  # weight of local brightness beside orientation in the fine steps
-    careful: bool  # whether both dates are first made equally sharp, and edges are also read at full size
+    careful: bool  # whether both dates are made equally sharp, edges also read at full size, models judged twice
 
 
 PROFILES = {
-    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 2, 2, 2, 3, 0.5, True),
-    "fast": Profile((-5.0, 0.0, 5.0), (0.95, 1.0, 1.05), 2, 2, 2, 0, 2, 0, False),
+    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 2, 2, 2, 5, 3, 0.5, True),
+    "fast": Profile((-5.0, 0.0, 5.0), (0.95, 1.0, 1.05), 2, 2, 2, 0, 2, 2, 0, False),
 }
 
 
@@ -89,19 +90,26 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     if steps.settle:
         fa, fb = maps.stacked(1.0)
         motions = refine(motions, fa, fb, free, prior, steps.settle)
+    rows = torch.arange(batch, device=device)
     chosen = select(Agreement(motions, fa, fb).parts) if free.shape[1] > 1 else found.peak.new_zeros(batch).long()
-    motions, free = motions[torch.arange(batch, device=device), chosen][:, None], free[0, chosen][:, None]
+    candidates = chosen[:, None]
+    if steps.careful and model == "auto":  # the most general model goes on too, for a second look
+        candidates = torch.stack([chosen, torch.full_like(chosen, len(counts) - 1)], 1)
+    motions, free = motions[rows[:, None], candidates], free[0, candidates]
 
     for level in reversed(levels):
         maps = maps if level is levels[-1] else _maps(level, steps.careful)
         fa, fb = maps.stacked(0.7, steps.brightness)
-        motions = refine(motions, fa, fb, free, prior, steps.fine, TUNE)
+        motions = refine(motions, fa, fb, free, prior, steps.close if level is levels[-1] else steps.fine, TUNE)
+        if motions.shape[1] > 1:
+            better = second(Agreement(motions, fa, fb).parts)
+            motions, free = motions[rows, better][:, None], free[rows, better][:, None]
     still = motion.identity(batch, grey)
     both = torch.stack([motions[:, 0], still], 1)
     agreement = Agreement(both, fa, fb)
     over_identity = clearly(agreement.parts[:, 0], agreement.parts[:, 1])
     # nothing is gained by moving; sampling between the pixels costs some agreement, so a small motion has to earn it
-    rest = torch.arange(batch, device=device), (over_identity <= 0).long()
+    rest = rows, (over_identity <= 0).long()
     motions, parts, ratio = both[rest], agreement.parts[rest], agreement.ratio[rest]
     evidence = [
         found.peak,

@@ -10,6 +10,7 @@ BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
 # What similarity, affine motion and homography must gain over each simpler model: standard errors over the parts; and
 # share of the agreement times standard errors, so that a small gain counts where it is the same everywhere
 CLEARLY, WORTH = (1.4, 2.0, 2.0), (0.03, 0.06, 0.08)
+AGAIN = 2.0  # standard errors that the most general model must gain over the chosen one when both are refined
 
 
 class Agreement:
@@ -57,3 +58,15 @@ def select(parts: Tensor) -> Tensor:
             good &= (errors > surely) & (gain * errors > worth)
         chosen = torch.where(good, j, chosen)
     return chosen
+
+
+def second(parts: Tensor) -> Tensor:
+    """1 ``(B,)`` where the second of two models, the more general one, is :data:`AGAIN` better after all, else 0.
+
+    Of two motions that are refined to the end a small gain tells more than of two on their way: a homography that was
+    not chosen had sometimes not arrived yet.
+
+    Args:
+        parts: of both, ``(B, 2, P)``.
+    """
+    return (clearly(parts[:, 1], parts[:, 0]) > AGAIN).long()
