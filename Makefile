@@ -13,7 +13,7 @@ HAS_TORCH = import torch; v = tuple(map(int, torch.__version__.split("+")[0].spl
 
 help:
 	@echo "make setup   a .venv with the changecap command"
-	@echo "make demo    train, score and caption on the embedded data (6 to 8 minutes on 2 cores)"
+	@echo "make demo    train, score and caption on the embedded data (6 minutes on 2 cores)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make clean   remove .venv and what the tools cached"
