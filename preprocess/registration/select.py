@@ -10,7 +10,6 @@ BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
 # What similarity, affine motion and homography must gain over each simpler model: standard errors over the parts; and
 # share of the agreement times standard errors, so that a small gain counts where it is the same everywhere
 CLEARLY, WORTH = (1.4, 2.0, 2.0), (0.03, 0.06, 0.08)
-AGAIN = 2.0  # standard errors that the most general model must gain over the chosen one when both are refined
 
 
 class Agreement:
@@ -41,32 +40,36 @@ def clearly(more: Tensor, less: Tensor) -> Tensor:
     return gain.mean(-1) / (gain.std(-1, correction=0) / gain.shape[-1] ** 0.5 + 1e-6)
 
 
+def beats(more: Tensor, less: Tensor, surely: float, worth: float) -> Tensor:
+    """Whether parts ``(B, P)`` of one agreement exceed those of another so ``surely``, and are ``worth`` it."""
+    errors = clearly(more, less)
+    gain = (more.mean(-1) - less.mean(-1)) / less.mean(-1).clamp_min(1e-6)
+    return (errors > surely) & (gain * errors > worth)
+
+
 def select(parts: Tensor) -> Tensor:
     """The index ``(B,)`` of the model to trust, of parts ``(B, 4, P)`` in the order of :data:`motion.MODELS`.
 
     A model must beat each simpler one :data:`CLEARLY` and be :data:`WORTH` it; a homography must only not lose to an
     affine motion, for where it is needed the affine one is a halfway house that takes most of the gain.
     """
-    mean = parts.mean(-1)
-    chosen = torch.zeros_like(mean[:, 0], dtype=torch.long)
+    chosen = torch.zeros_like(parts[:, 0, 0], dtype=torch.long)
     for j in (1, 2, 3):
         good = torch.ones_like(chosen, dtype=torch.bool)
         for i in range(j):
             surely, worth = (0.0, 0.0) if (i, j) == (2, 3) else (CLEARLY[j - 1], WORTH[j - 1])
-            errors = clearly(parts[:, j], parts[:, i])
-            gain = (mean[:, j] - mean[:, i]) / mean[:, i].clamp_min(1e-6)
-            good &= (errors > surely) & (gain * errors > worth)
+            good &= beats(parts[:, j], parts[:, i], surely, worth)
         chosen = torch.where(good, j, chosen)
     return chosen
 
 
 def second(parts: Tensor) -> Tensor:
-    """1 ``(B,)`` where the second of two models, the more general one, is :data:`AGAIN` better after all, else 0.
+    """1 ``(B,)`` where the second of two models, a homography, beats the first one after all, else 0.
 
-    Of two motions that are refined to the end a small gain tells more than of two on their way: a homography that was
-    not chosen had sometimes not arrived yet.
+    Of two motions that are refined to the end a gain tells more than of two on their way: a homography that was not
+    chosen had sometimes not arrived yet.
 
     Args:
         parts: of both, ``(B, 2, P)``.
     """
-    return (clearly(parts[:, 1], parts[:, 0]) > AGAIN).long()
+    return beats(parts[:, 1], parts[:, 0], CLEARLY[-1], WORTH[-1]).long()
