@@ -320,6 +320,7 @@ def run(tmp_path_factory):
     assert main(["synth", f"out={root / 'data'}", "workers=1", *(f"{k}={v}" for k, v in numbers.items())]) == 0
     data = [f"data.root={root / 'data'}", "data.size=32", *(f"data.synth.{k}={v}" for k, v in numbers.items())]
     small = ["model.dim=16", "backbone.options={channels: [8, 8, 8, 8], stem_width: 8}", "device=cpu"]
+    small += ["data.pack=false"]
     arguments = ["train", "experiment=demo", f"out={root / 'a, b (1)'}", "steps=2", "validate_every=1", "batch=4"]
     assert main([*arguments, *data, *small]) == 0
     return root / "a, b (1)"
@@ -358,7 +359,7 @@ def test_an_evaluation_takes_another_split_folder_and_size(run, tmp_path, capsys
     assert said.startswith("val split: 2 pairs")
     assert "rgb + maps (predicted maps); beams: 2; length_penalty: 1.0; " in said
     assert sorted(p.name for p in tmp_path.iterdir()) == ["card.json", "hypotheses.json", "references.json"]
-    assert [p.name[:7] for p in (run.parent / "data" / ".changecap").glob("*-48-*")] == ["val-48-"]
+    assert [p.name[:7] for p in (run.parent / "data" / ".changecap").iterdir()] == ["val-48-"]
 
 
 def test_a_slip_in_the_data_folder_of_an_evaluation_simulates_nothing(run, tmp_path, capsys):

@@ -43,8 +43,11 @@ def test_two_processes_do_the_steps_of_one_where_nothing_depends_on_the_batch(ro
     names = [name for name in weights[0] if name.startswith("/weights/last") and weights[0][name].is_floating_point()]
     assert len(names) > 20
     for name in names:
-        # the gradient of a key's bias is 0 but for rounding, of which Adam makes steps nonetheless
-        torch.testing.assert_close(weights[0][name], weights[1][name], atol=4e-4, rtol=0)
+        ours, theirs = (w[name].clone() for w in weights)
+        if name.endswith("project.bias"):  # a key's has no gradient but rounding, of which Adam makes steps nonetheless
+            for bias in (ours, theirs):
+                bias.chunk(3)[1].zero_()
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
 
 
 def test_an_interrupted_run_of_two_processes_resumes_to_the_same_weights(root, whole, tmp_path, monkeypatch):
