@@ -129,7 +129,7 @@ class _Run:
         said = [e.captions for e in self.train_set.examples]
         self.augment = Augmentation(chains(config.get("preprocess"))[1], said, vocabulary, config["seed"])
         share = config.get("unchanged", 1.0)  # absent in runs from before there was a choice
-        self.unchanged = tuple(i for i, e in enumerate(self.train_set.examples) if share < 1 and not changed(e))
+        self.unchanged = frozenset(i for i, e in enumerate(self.train_set.examples) if share < 1 and not changed(e))
         self.left_aside = round((1 - share) * len(self.unchanged))
         self.batches = _batches_per_epoch(len(self.train_set) - self.left_aside, config["batch"])
         self.steps = config["steps"] or config["epochs"] * self.batches
@@ -390,14 +390,11 @@ def _batches_per_epoch(pairs: int, batch: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _order(pairs: int, unchanged: Sequence[int], left_aside: int, seed: int, epoch: int) -> list[int]:
+def _order(pairs: int, unchanged: frozenset[int], left_aside: int, seed: int, epoch: int) -> list[int]:
     """The pairs of an epoch in a random order, without ``left_aside`` of the unchanged ones, others in each epoch."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order: list[int] = torch.randperm(pairs, generator=generator).tolist()
-    if not left_aside:
-        return order
-    quiet = set(unchanged)
-    aside = set(list(filter(quiet.__contains__, order))[:left_aside])
+    aside = set([i for i in order if i in unchanged][:left_aside])
     return [i for i in order if i not in aside]
 
 
