@@ -116,7 +116,7 @@ def draw_prepared(path: Path, before: Pair, after: Pair, valid: Tensor, row: Map
     fig.text(0.1 / size[0], 1 - 0.46 / size[1], "\n".join(map(step_text, row["steps"])), fontsize=10, va="top")
     everywhere = np.ones((height, width), bool)
     for told in row["steps"]:
-        if told["step"] == "register":
+        if "confidence" in told:
             _confidence(fig.add_axes((0.72, 1 - 0.62 / size[1], 0.2, 0.16 / size[1])), told["confidence"])
     states = (("as it was", before, everywhere), ("prepared", after, valid.numpy()))
     apart = [np.abs(np.subtract(*(_pixels(x).astype(float) for x in pair[:2]))).mean(2) / 255 for _, pair, _ in states]
@@ -164,10 +164,14 @@ def _squares(height: int, width: int) -> np.ndarray:
 
 def step_text(told: Mapping[str, Any]) -> str:
     """What a step did to a pair, in a line."""
-    if told["step"] == "register":
+    if "matrix" in told:
         (_, _, x), (_, _, y), _ = told["matrix"]
         done = f"moved by {math.hypot(x, y):.1f} px at the upper left" if told["ok"] else "refused, left where it was"
-        return f"register: {done}; {told['confidence']:.0%} sure to be within 1.5 px"
+        line = f"{told['step']}: {done}; {told['confidence']:.0%} sure to be within 1.5 px"
+        if "flow" not in told:
+            return line
+        relief = f"{told['flow']:.1f} px of relief taken back" if told["flow"] else "no relief taken back"
+        return f"{line}; {relief}, {told['flow_confidence']:.0%} sure that it is there"
     values = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items() if k != "step")
     return f"{told['step']}: {', '.join(values)}"
 

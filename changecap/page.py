@@ -63,7 +63,9 @@ article { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; margin-top: .9rem; p
 .chips { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; }
 .chip { border-radius: 99px; padding: .05rem .6rem; font-size: .82rem; white-space: nowrap; }
 .right { background: var(--good-tint); color: var(--good); } .wrong { background: var(--bad-tint); color: var(--bad); }
-.heat td { text-align: right; min-width: 3.4rem; }
+.heat th, .heat td { padding: .38rem .42rem; }
+.heat thead th { white-space: normal; vertical-align: bottom; }  /* a long name on two lines */
+.heat td { text-align: right; min-width: 2.9rem; }
 ul.plain { margin: .6rem 0; padding-left: 1.2rem; max-width: 62rem; } ul.plain li { margin: .35rem 0; }
 .figure { display: block; width: 100%; max-width: 1190px; margin: .9rem 0;
   border: 1px solid var(--line); border-radius: 10px; background: #fff; }

@@ -199,7 +199,8 @@ def _valid(valid: Tensor, done: Done) -> Tensor:
     """Where both dates show the place after the steps ``(H, W)``: what was known of date b has moved with it."""
     for _, told in done.parameters:
         if "matrix" in told:
-            there = warp(valid[None, None].float(), told["matrix"], (valid.shape[0], valid.shape[1]))[0, 0]
+            size = (valid.shape[0], valid.shape[1])
+            there = warp(valid[None, None].float(), told["matrix"], size, flow=told.get("flow"))[0, 0]
             valid = valid & (there > 0.99)
     return valid
 
@@ -209,6 +210,8 @@ def _told(chain: Chain, done: Done) -> list[dict[str, Any]]:
     told = []
     for step, (name, parameters) in zip(chain.steps, done.parameters, strict=True):
         assert isinstance(step, Step)
+        if "flow" in parameters:  # a shift for each pixel: their mean length says enough
+            parameters = parameters | {"flow": parameters["flow"].norm(dim=1).mean((1, 2))}
         told.append({"step": name} | {key: _plain(x[0], step.words.get(key)) for key, x in parameters.items()})
     return told
 

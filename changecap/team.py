@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, multiprocessing
+from torch import Tensor, multiprocessing, nn
 
 from .errors import ConfigError, UserError
 
@@ -55,6 +55,35 @@ class Team:
         things = [None] * self.size
         dist.all_gather_object(things, thing)
         return things
+
+    def average(self, model: nn.Module, loss: Tensor, counts: Sequence[int]) -> tuple[float, int, int, bool]:
+        """Make the gradients of all processes one, in place, and so the running statistics; once a step.
+
+        Args:
+            model: with the gradients of ``loss``.
+            loss: mean of this process over its words.
+            counts: these words, their captions, the captions left out, whether to stop.
+
+        Returns:
+            The same of all processes, without the words.
+        """
+        if self.size > 1:
+            parameters = [p for p in model.parameters() if p.requires_grad]
+            norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+            means = [s for m in norms for s in (m.running_mean, m.running_var) if s is not None]
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            figures = torch.tensor([*counts, *(p.grad is not None for p in parameters)], device=loss.device)
+            weighed = [x * counts[0] for x in (loss, *gradients)]  # a mean over the words of all
+            parts = [figures, *weighed, *means]
+            summed = self.sum(torch.cat([part.flatten().float() for part in parts]))
+            figures, *rest = summed.split([part.numel() for part in parts])
+            counts, reached = [int(n) for n in figures[: len(counts)].tolist()], figures[len(counts) :].tolist()
+            loss = rest[0] / counts[0]
+            for parameter, found, gradient in zip(parameters, reached, rest[1:], strict=False):
+                parameter.grad = (gradient / counts[0]).view_as(parameter).to(parameter) if found else None
+            for mean, total in zip(means, rest[1 + len(parameters) :], strict=True):
+                mean.copy_(total.view_as(mean) / self.size)
+        return loss.item(), counts[1], counts[2], bool(counts[3])
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:

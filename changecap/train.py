@@ -14,13 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 import preprocess
@@ -29,9 +28,9 @@ from preprocess import Pair
 
 from . import checkpoint, data, settings, weights
 from .augment import Augmentation, chains, with_turned
-from .baselines import changed
 from .captioner import Captioner
 from .data.dataset import PairDataset
+from .epochs import Epochs
 from .errors import ConfigError
 from .history import Log, history, versions
 from .metrics import measure
@@ -129,10 +128,8 @@ class _Run:
         said = [e.captions for e in self.train_set.examples]
         self.augment = Augmentation(chains(config.get("preprocess"))[1], said, vocabulary, config["seed"])
         share = config.get("unchanged", 1.0)  # absent in runs from before there was a choice
-        self.unchanged = frozenset(i for i, e in enumerate(self.train_set.examples) if share < 1 and not changed(e))
-        self.left_aside = round((1 - share) * len(self.unchanged))
-        self.batches = _batches_per_epoch(len(self.train_set) - self.left_aside, config["batch"])
-        self.steps = config["steps"] or config["epochs"] * self.batches
+        self.epochs = Epochs(self.train_set.examples, config["batch"], share, config["seed"])
+        self.steps = config["steps"] or config["epochs"] * self.epochs.batches
         self.optimiser = _optimiser(model, config)
         self.step, self.validated, self.best, self.misses = 0, 0, -math.inf, 0
         self.bf16 = config["precision"] == "bf16" or (config["precision"] == "auto" and device.type == "cuda")
@@ -141,7 +138,7 @@ class _Run:
 
     def loop(self, stop: Stop, log: Log) -> None:
         """Train until the last step, until validation stops improving, or until ``stop()``; rows go to ``log``."""
-        every = self.config["validate_every"] or self.batches
+        every = self.config["validate_every"] or self.epochs.batches
         seen, started, mean_loss = 0, time.perf_counter(), None
         with tqdm(
             total=self.steps,
@@ -159,7 +156,7 @@ class _Run:
                     started += time.perf_counter() - paused
                 if self.step >= self.steps or self.misses > self.config["patience"]:
                     return
-                loss, captions, left_out, stopped = self._step(self._pairs(self.step), stop)
+                loss, captions, left_out, stopped = self._step(self.epochs.at(self.step), stop)
                 self.step += 1
                 seen += captions
                 rate = seen / (time.perf_counter() - started)
@@ -224,13 +221,6 @@ class _Run:
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].view(self.team.size, -1)[self.team.rank].clone())
 
-    def _pairs(self, step: int) -> list[int]:
-        """Which pairs step ``step`` sees; a function of seed and step alone, so that a resumed run sees the same."""
-        epoch, index = divmod(step, self.batches)
-        order = _order(len(self.train_set), self.unchanged, self.left_aside, self.config["seed"], epoch)
-        size = self.config["batch"]
-        return order[index * size : (index + 1) * size]
-
     def _step(self, pairs: Sequence[int], stop: Stop) -> tuple[float, int, int, bool]:
         """One step of the optimiser; returns the loss, the captions, those left out, and whether a process stops."""
         self.model.train()
@@ -243,7 +233,7 @@ class _Run:
         loss = loss / max(1, counts[0])
         if own:
             loss.backward()
-        total, captions, left_out, stopped = self._together(loss.detach(), (*counts, stop()))
+        total, captions, left_out, stopped = self.team.average(self.model, loss.detach(), (*counts, stop()))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
         if not (math.isfinite(total) and norm.isfinite()):  # before it reaches the weights
             raise ConfigError(
@@ -277,34 +267,6 @@ class _Run:
             ]
         words = sum(len(c) - 1 for of_pair in captions for c in of_pair)
         return torch.stack(losses).sum(), words, sum(map(len, captions)), left_out
-
-    def _together(self, loss: Tensor, counts: Sequence[int]) -> tuple[float, int, int, bool]:
-        """Make the gradients of all processes one, in place, and so the running statistics; once a step.
-
-        Args:
-            loss: mean of this process over its words.
-            counts: these words, their captions, the captions left out, whether to stop.
-
-        Returns:
-            The same of all processes, without the words.
-        """
-        if self.team.size > 1:
-            parameters = [p for p in self.model.parameters() if p.requires_grad]
-            norms = [m for m in self.model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-            means = [s for m in norms for s in (m.running_mean, m.running_var) if s is not None]
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-            figures = torch.tensor([*counts, *(p.grad is not None for p in parameters)], device=self.device)
-            weighed = [x * counts[0] for x in (loss, *gradients)]  # a mean over the words of all
-            parts = [figures, *weighed, *means]
-            summed = self.team.sum(torch.cat([part.flatten().float() for part in parts]))
-            figures, *rest = summed.split([part.numel() for part in parts])
-            counts, reached = [int(n) for n in figures[: len(counts)].tolist()], figures[len(counts) :].tolist()
-            loss = rest[0] / counts[0]
-            for parameter, found, gradient in zip(parameters, reached, rest[1:], strict=False):
-                parameter.grad = (gradient / counts[0]).view_as(parameter).to(parameter) if found else None
-            for mean, total in zip(means, rest[1 + len(parameters) :], strict=True):
-                mean.copy_(total.view_as(mean) / self.team.size)
-        return loss.item(), counts[1], counts[2], bool(counts[3])
 
     def _sentences(self, captions: Sequence[Sequence[Sequence[int]]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of the batch and their captions ``(B'·K, T)``, in up to four groups by length, to pad less."""
@@ -381,21 +343,6 @@ def _optimiser(model: zoo.Captioner, config: Mapping[str, Any]) -> torch.optim.O
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.98), fused=True)
-
-
-def _batches_per_epoch(pairs: int, batch: int) -> int:
-    if pairs == 0:
-        raise ConfigError("there is no pair to train on: the training split is empty, or unchanged=0 left nothing")
-    return -(-pairs // batch)
-
-
-@lru_cache(maxsize=1)
-def _order(pairs: int, unchanged: frozenset[int], left_aside: int, seed: int, epoch: int) -> list[int]:
-    """The pairs of an epoch in a random order, without ``left_aside`` of the unchanged ones, others in each epoch."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order: list[int] = torch.randperm(pairs, generator=generator).tolist()
-    aside = set([i for i in order if i in unchanged][:left_aside])
-    return [i for i in order if i not in aside]
 
 
 def _pad(captions: Sequence[Sequence[Sequence[int]]]) -> Tensor:

@@ -31,6 +31,8 @@ class Register(Step):
     change, and anything of date a would be of another light.
     """
 
+    refine: str | None = None
+
     def __init__(self, model: str = "auto", profile: str = "accurate") -> None:
         super().__init__()
         if model not in ("auto", *MODELS) or profile not in PROFILES:
@@ -40,15 +42,25 @@ class Register(Step):
 
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         """See :meth:`Step.forward`."""
-        found = register(*_floats(pair), self.model, self.profile)
+        found = register(*_floats(pair), self.model, self.profile, refine=self.refine)
         record = {"matrix": found.matrix, "confidence": found.confidence, "ok": found.ok}
+        if found.flow is not None and found.flow_confidence is not None:
+            record |= {"flow": found.flow, "flow_confidence": found.flow_confidence}
         moved, _ = warp_pair(pair, found)
-        shown = warp(
-            torch.ones_like(moved.b[:, :1], dtype=torch.float32), found.matrix, (pair.b.shape[-2], pair.b.shape[-1])
-        )
+        everywhere, size = torch.ones_like(moved.b[:, :1], dtype=torch.float32), (pair.b.shape[-2], pair.b.shape[-1])
+        shown = warp(everywhere, found.matrix, size, flow=found.flow)
         b = moved.b.float() + (1 - shown) * pair.b.float()
         b = b.round() if pair.b.dtype == torch.uint8 else b.clamp(0, 1)  # sums of weights are 1 but for rounding
         return moved._replace(b=b.to(pair.b.dtype)), {key: value.cpu() for key, value in record.items()}
+
+
+class Relief(Register):
+    """As :class:`Register`, and where that is sure also take back what relief has displaced, a smooth field of shifts.
+
+    It is for views from different sides. A change that looks like a displacement may be taken back with it.
+    """
+
+    refine = "flow"
 
 
 class Illuminate(Step):
@@ -153,6 +165,7 @@ class SecondCC(Step):
 
 STEPS: Mapping[str, type[Step]] = {
     "register": Register,
+    "relief": Relief,
     "illuminate": Illuminate,
     "equalise": Equalise,
     "flip": Flip,

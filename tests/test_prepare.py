@@ -392,3 +392,15 @@ def test_a_call_that_cannot_be_made_is_told_before_anything_is_written(
     assert main(["prepare", "out=out", *arguments]) in (1, 2)
     assert message in capsys.readouterr().err
     assert not (folders / "out").exists()
+
+
+def test_relief_is_told_in_a_number_and_moves_the_mask_too(folders):
+    rows = run(jobs_in(folders, "A", "B"), folders / "out", ["relief"])
+    for row in rows:
+        (told,) = row["steps"]
+        assert told["ok"]
+        assert 0 <= told["flow_confidence"] <= 1
+        assert (told["flow"] > 0) == (told["flow_confidence"] >= 0.7)
+        assert row["overlap"] == pytest.approx((1 - 5 / SIZE) * (1 - 4 / SIZE), abs=0.04)
+        assert "relief: moved by" in prepare.in_short(row)
+    assert (folders / "out/pairs.jsonl").read_text() == "".join(json.dumps(row) + "\n" for row in rows)

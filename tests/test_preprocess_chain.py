@@ -13,6 +13,7 @@ from changecap.data.synthetic import render_pair
 from changecap.directions import TURNS
 from preprocess import Pair, build
 from preprocess.chain import STEPS
+from preprocess.corrupt import corrupt
 
 RANDOM = [name for name in STEPS if STEPS[name].draws]
 ALL = ["flip", "transpose", "rotate90", "gamma", "brightness", "gaussian_blur", "motion_blur", "defocus"]
@@ -335,3 +336,19 @@ def test_images_beyond_their_range_are_refused():
 @pytest.mark.parametrize(("steps", "turns"), [(["gamma", "flip"], True), (["second_cc"], True), (["gamma"], False)])
 def test_a_chain_says_whether_captions_have_to_follow_it(steps, turns):
     assert build(steps).turns is turns
+
+
+def test_relief_takes_back_what_a_plane_motion_leaves():
+    drawn = [render_pair(seed, 0, 192) for seed in range(4)]
+    a, b = (torch.stack([torch.from_numpy(d[i]).permute(2, 0, 1) for d in drawn]) for i in (0, 1))
+    leaning = corrupt(Pair(a, b), "parallax", 3, list("abcd"), "hills")
+    apart = {}
+    for name in ("register", "relief"):
+        done = build([name]).run(leaning)
+        apart[name] = (done.pair.b.float() - b).square().mean((1, 2, 3))
+        ((_, told),) = done.parameters
+        assert told["ok"].all()
+        assert ("flow" in told) == (name == "relief")
+    assert (told["flow_confidence"] > 0.5).all()
+    assert told["flow"].shape == (4, 2, 192, 192)
+    assert apart["relief"].mean() < 0.8 * apart["register"].mean()

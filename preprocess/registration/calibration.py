@@ -9,7 +9,7 @@ ENOUGH = 0.15  # confidence below which the identity is kept: from here on no re
 
 # by `python -m benchmarks.calibrate_register`, of each profile: one weight per number of `features`
 WEIGHTS = {
-    "accurate": (-5.285, 0.789, 4.89, 3.275, 2.012, 0.531, -2.514, 1.013, 4.1),
+    "accurate": (-5.268, 0.613, 4.53, 3.474, 1.975, 0.617, -2.171, 0.495, 4.19),
     "fast": (-4.709, -0.038, 4.144, 3.057, 2.224, 0.754, -2.527, 0.215, 4.428),
 }
 

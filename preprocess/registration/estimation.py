@@ -102,7 +102,7 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
         fa, fb = maps.stacked(0.7, steps.brightness)
         motions = refine(motions, fa, fb, free, prior, steps.close if level is levels[-1] else steps.fine, TUNE)
         if motions.shape[1] > 1:
-            better = second(Agreement(motions, fa, fb).parts)
+            better = second(chosen, Agreement(motions, fa, fb).parts)
             motions, free = motions[rows, better][:, None], free[rows, better][:, None]
     still = motion.identity(batch, grey)
     both = torch.stack([motions[:, 0], still], 1)

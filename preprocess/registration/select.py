@@ -63,13 +63,15 @@ def select(parts: Tensor) -> Tensor:
     return chosen
 
 
-def second(parts: Tensor) -> Tensor:
-    """1 ``(B,)`` where the second of two models, a homography, beats the first one after all, else 0.
+def second(first: Tensor, parts: Tensor) -> Tensor:
+    """1 ``(B,)`` where a homography beats the model that was chosen first after all, else 0.
 
     Of two motions that are refined to the end a gain tells more than of two on their way: a homography that was not
-    chosen had sometimes not arrived yet.
+    chosen had sometimes not arrived yet. One that gains on a mere shift, where neither a similarity nor an affine
+    motion did, has bent itself to what changed.
 
     Args:
-        parts: of both, ``(B, 2, P)``.
+        first: what :func:`select` chose, ``(B,)``.
+        parts: of that model and of the homography, ``(B, 2, P)``.
     """
-    return beats(parts[:, 1], parts[:, 0], CLEARLY[-1], WORTH[-1]).long()
+    return ((first > 0) & beats(parts[:, 1], parts[:, 0], CLEARLY[-1], WORTH[-1])).long()
