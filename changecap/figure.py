@@ -170,8 +170,8 @@ def step_text(told: Mapping[str, Any]) -> str:
         line = f"{told['step']}: {done}; {told['confidence']:.0%} sure to be within 1.5 px"
         if "flow" not in told:
             return line
-        relief = f"{told['flow']:.1f} px of relief taken back" if told["flow"] else "no relief taken back"
-        return f"{line}; {relief}, {told['flow_confidence']:.0%} sure that it is there"
+        relief = f"{told['flow']:.1f} px of relief, {told['flow_confidence']:.0%} sure" if told["flow"] else "no relief"
+        return f"{line}; {relief}"
     values = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items() if k != "step")
     return f"{told['step']}: {', '.join(values)}"
 
