@@ -26,7 +26,8 @@ def machine() -> str:
 
 def keep(text: str, name: str) -> None:
     """Print ``text`` under the machine's line, and keep it in ``benchmarks/results/NAME.txt``."""
-    whole = f"$ python -m benchmarks.{name} {' '.join(sys.argv[1:])}".rstrip() + f"\n{machine()}\n\n{text}\n"
+    module = Path(sys.argv[0]).stem
+    whole = f"$ python -m benchmarks.{module} {' '.join(sys.argv[1:])}".rstrip() + f"\n{machine()}\n\n{text}\n"
     print(whole)
     path = Path(__file__).parent / "results" / f"{name}.txt"
     path.parent.mkdir(exist_ok=True)

@@ -4,7 +4,8 @@
 captioners of images that ``python -m benchmarks.captioners`` trains into ``runs/benchmark``; its summary, pairs per
 second of each corruption, and the time beside that of a loop which decodes and recomputes everything for every cell.
 Keys: ``pairs=200 clean_pairs=1000 corruptions=all severities=1,2,3,4,5 variants=none,register+illuminate seeds=0,1,2
-timed=16 out=runs/ablation``; ``timed`` pairs at severity 3 are compared with the loop. Processor seconds, one thread.
+timed=16 out=runs/ablation results=robustness``; ``timed`` pairs at severity 3 are compared with the loop, 0 are not;
+``results`` is the file in ``benchmarks/results``. Processor seconds, one thread.
 """
 
 import json
@@ -43,6 +44,7 @@ DEFAULTS = {
     "seeds": "0,1,2",
     "timed": "16",
     "out": "runs/ablation",
+    "results": "robustness",
 }
 BATCH = 64
 
@@ -163,6 +165,7 @@ def main() -> None:
     made = changecap.ablate(folders, data, out, device="cpu", **words, **numbers)
     took = time.process_time() - start
     found = bench(folders, data, out, device="cpu", progress=False, **words, **numbers)
+    timed, severe = int(asked["timed"]), {**words, "severities": (3,)}
     lines = [
         *(line for said in (*made.said, *made.notes) for line in textwrap.wrap(said, 118, subsequent_indent="  ")),
         "",
@@ -171,11 +174,10 @@ def main() -> None:
         *rates(found),
         f"this call: {took:.0f} s; cells that were there are not made again",
         "",
-        *race(folders, int(asked["timed"]), grid_of(**{**words, "severities": (3,)})),  # type: ignore[arg-type]
-        "",
+        *([*race(folders, timed, grid_of(**severe)), ""] if timed else []),  # type: ignore[arg-type]
         f"report: {made.page}",
     ]
-    keep("\n".join(lines), "robustness")
+    keep("\n".join(lines), asked["results"])
 
 
 if __name__ == "__main__":
