@@ -15,10 +15,28 @@ import changecap
 from benchmarks.demo import SEEDS, card, run_all
 from benchmarks.report import keep
 from benchmarks.robustness import ROOT, table
+from changecap.ablation import Ablation
+from changecap.ablation.grid import HELD_OUT
 from preprocess.corrupt import SEVERITIES
 
 MODELS = ("mmodalcc", "rsiccformer")
 WAYS: dict[str, tuple[str, ...]] = {"plain": ("preprocess.steps=[]",), "robust": ()}  # beside experiment=MODEL_robust
+
+
+def absolute(made: Ablation) -> list[str]:
+    """The scores that the relative ones are shares of: what robustness costs where nothing is wrong."""
+    lines = [f"{'':20}{'S*m, clean':>28}{'core':>8}{'held out':>10}{'CIDEr-D of changed, clean':>30}"]
+    for name in dict.fromkeys(row["captioner"] for row in made.rows):
+        rows = [row for row in made.rows if row["captioner"] == name]
+        (clean,) = (row for row in rows if row["corruption"] == "clean")
+        held_out = statistics.mean(row["sm4"] for row in rows if row["group"] == HELD_OUT)
+        core = statistics.mean(row["sm4"] for row in rows if row["group"] not in ("clean", HELD_OUT))
+        sm4, cider = (
+            f"{clean[k]:.3f} [{clean[f'{k}_low']:.3f}, {clean[f'{k}_high']:.3f}] ±{clean[f'{k}_sd']:.3f}"
+            for k in ("sm4", "cider_change")
+        )
+        lines.append(f"{name:20}{sm4:>28}{core:8.3f}{held_out:10.3f}{cider:>30}")
+    return lines
 
 
 def main() -> None:
@@ -42,12 +60,14 @@ def main() -> None:
         captioners, data, f"runs/{prefix}", severities=severities, variants=("none",), pairs=pairs, clean_pairs=pairs
     )
     lines = [
-        f"experiment=MODEL_robust {' '.join(more)}: {', '.join(map(str, seeds))} are the seeds",
+        f"{' '.join(('experiment=MODEL_robust', *more))}: {', '.join(map(str, seeds))} are the seeds",
         *seconds,
         "",
         *(line for said in (*made.said, *made.notes) for line in textwrap.wrap(said, 118, subsequent_indent="  ")),
         "",
         *table(made),
+        "",
+        *absolute(made),
         "",
         f"report: {made.page}",
     ]
