@@ -158,7 +158,18 @@ def test_held_out_corruptions_alone_make_a_report(data, root):
         {"sees": sees}, data, root / "held", progress=False, **ASKED | {"corruptions": "held_out", "severities": (2,)}
     )
     assert "Of the corruptions that are held out from training: sees keeps" in made.said[-1]
-    assert made.page.is_file()
+    assert any(line.startswith("On average sees keeps") for line in made.said)
+    assert sum("illuminate is" in line and "accepted for sees" in line for line in made.said) == 1
+    (cure,) = re.findall("<h2>Cures</h2>.*?</section>", made.page.read_text(encoding="utf-8"))
+    assert re.search("<td>(yes|no)</td></tr>", cure)
+    assert "sees & illuminate" in (root / "held" / "summary.tex").read_text()
+
+
+def test_without_cures_nothing_is_said_of_them(data, root):
+    made = changecap.ablate({"sees": sees}, data, root / "bare", progress=False, **ASKED | {"variants": ("none",)})
+    page = made.page.read_text(encoding="utf-8")
+    assert "<h2>Figures of merit</h2>" in page
+    assert "Cures</h2>" not in page
 
 
 def test_pairs_of_one_kind_make_a_report(root):

@@ -5,10 +5,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from preprocess.corrupt import GROUPS
-
 from ..comparetext import escaped
-from .table import CORE
+from .table import wide_scopes
 
 Row = Mapping[str, Any]
 
@@ -26,19 +24,17 @@ def as_csv(rows: Sequence[Row]) -> str:
 def latex(head: Mapping[str, Any], summary: Sequence[Row]) -> str:
     r"""A ``tabular`` with a row for each captioner and variant, per cent, for ``\usepackage{booktabs}``."""
     told = {(r["captioner"], r["variant"], r["scope"]): r for r in summary if r["severities"] == "all"}
-    scopes = [s for s in (CORE, *GROUPS) if any(scope == s for _, _, scope in told)]
+    asked = wide_scopes(summary)
     lines = list(dict.fromkeys((who, variant) for who, variant, _ in told))
-    heads = ["", "cure", "mCE", *(rf"$R$ {escaped(s)}" for s in scopes), "FA", "miss", "gain", "cost", "accepted"]
+    heads = ["", "cure", "mCE", *(rf"$R$ {escaped(s)}" for s in asked), "FA", "miss", "gain", "cost", "accepted"]
     body = []
     for who, variant in lines:
-        core = told.get((who, variant, CORE))
-        if core is None:
-            continue
-        cells = [escaped(who), escaped(variant), _cell(core, "mce", interval=False)]
-        cells += [_cell(told[who, variant, scope], "relative_sm4") for scope in scopes]
-        cells += [_cell(core, name, interval=False) for name in ("false_alarm", "miss")]
-        accepted = {None: "--", True: "yes", False: "no"}[core["accepted"]]
-        cells += [_cell(core, "gain"), _cell(core, "cost", 2, interval=False), accepted]
+        whole = told[who, variant, asked[0]]
+        cells = [escaped(who), escaped(variant), _cell(whole, "mce", interval=False)]
+        cells += [_cell(told[who, variant, scope], "relative_sm4") for scope in asked]
+        cells += [_cell(whole, name, interval=False) for name in ("false_alarm", "miss")]
+        accepted = {None: "--", True: "yes", False: "no"}[whole["accepted"]]
+        cells += [_cell(whole, "gain"), _cell(whole, "cost", 2, interval=False), accepted]
         body.append(" & ".join(cells) + r" \\")
     note = (
         f"{head['pairs']} pairs of {head['data']} ({head['split']}), side {head['side']}; per cent. R: S*m left of the "

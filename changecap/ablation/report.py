@@ -12,7 +12,7 @@ from ..gallery import chip, picture
 from ..page import page
 from .failures import Failure
 from .grid import MAPS, NONE
-from .table import CORE
+from .table import wide_scopes
 
 Row = Mapping[str, Any]
 _TITLE = "Which captioner survives what"
@@ -53,8 +53,7 @@ def report(
             f"<img class=figure alt='curves by severity' src='data:image/png;base64,{drawn}'></section>",
             "<section><h2>Figures of merit</h2><p>Means over corruptions and severities, per cent; left is S*m of "
             f"the clean one.</p>{_merits(summary)}</section>",
-            "<section><h2>Cures</h2><p>Against no cure, in points of relative S*m; the cost is that on clean "
-            f"pairs, per cent.</p>{_cures(summary)}</section>",
+            *_cures(summary),
             "<section><h2>The first severity with too many false alarms</h2><p>At least twice the clean rate, and 5 "
             f"points more.</p>{_firsts(tables['first_severities'], corruptions)}</section>",
         ]
@@ -98,34 +97,37 @@ def _tinted(value: float | None, figure: str, is_first: bool) -> str:
 
 
 def _merits(summary: Sequence[Row]) -> str:
-    scopes = [s for s in (CORE, *GROUPS) if any(r["scope"] == s for r in summary)]
+    asked = wide_scopes(summary)
     told = {(r["captioner"], r["variant"], r["scope"]): r for r in summary if r["severities"] == "all"}
     figures = {"mce": "mCE", "relative_cider_change": "CIDEr-D left, changed", "false_alarm": "false alarms"}
     figures |= {"added_false_alarm": "added", "miss": "missed"}
     lines = []
     for who, variant in _lines(summary):
-        core = told.get((who, variant, CORE), {})  # none where all corruptions are held out
-        cells = [_cell(told[who, variant, scope], "relative_sm4") for scope in scopes]
-        cells += [_cell(core, name) for name in figures]
+        whole = told[who, variant, asked[0]]
+        cells = [_cell(told[who, variant, scope], "relative_sm4") for scope in asked]
+        cells += [_cell(whole, name) for name in figures]
         lines.append(f"<tr>{_name(who, variant)}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return _table([*(f"{_plain(s)} left" for s in scopes), *figures.values()], lines)
+    return _table([*(f"{_plain(s)} left" for s in asked), *figures.values()], lines)
 
 
-def _cures(summary: Sequence[Row]) -> str:
+def _cures(summary: Sequence[Row]) -> list[str]:
     """What each variant gains, over all severities and at severity 3 alone, and whether it is accepted."""
+    if all(variant == NONE for _, variant in _lines(summary)):
+        return []
     told = {(r["captioner"], r["variant"], r["scope"], r["severities"]): r for r in summary}
-    scopes = [s for s in (CORE, *GROUPS) if any(r["scope"] == s for r in summary)]
+    asked = wide_scopes(summary)
     lines = []
     for who, variant in _lines(summary):
         if variant == NONE:
             continue
-        cells = [_cell(told[who, variant, scope, "all"], "gain") for scope in scopes]
-        core = told.get((who, variant, CORE, "all"), {})
-        cells += [_cell(core, "won_back", 0), _cell(told.get((who, variant, CORE, "3"), {}), "won_back", 0)]
-        cells += [_cell(core, "cost", 2), {None: "&ndash;", True: "yes", False: "no"}[core.get("accepted")]]
+        cells = [_cell(told[who, variant, scope, "all"], "gain") for scope in asked]
+        whole = told[who, variant, asked[0], "all"]
+        cells += [_cell(whole, "won_back", 0), _cell(told.get((who, variant, asked[0], "3"), {}), "won_back", 0)]
+        cells += [_cell(whole, "cost", 2), {None: "&ndash;", True: "yes", False: "no"}[whole["accepted"]]]
         lines.append(f"<tr>{_name(who, variant)}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    heads = [*(f"{_plain(s)} gain" for s in scopes), "won back", "at severity 3", "clean cost", "accepted"]
-    return _table(heads, lines)
+    heads = [*(f"{_plain(s)} gain" for s in asked), "won back", "at severity 3", "clean cost", "accepted"]
+    lead = "<p>Against no cure, in points of relative S*m; the cost is that on clean pairs, per cent.</p>"
+    return [f"<section><h2>Cures</h2>{lead}{_table(heads, lines)}</section>"]
 
 
 def _firsts(firsts: Sequence[Row], corruptions: Sequence[str]) -> str:

@@ -98,6 +98,15 @@ def rows(found: Measured) -> list[Row]:
     return made
 
 
+def wide_scopes(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of a summary, those of several corruptions; the first stands for all that was asked.
+
+    That is `CORE`, or what is held out from training where nothing else was asked for.
+    """
+    there = {r["scope"] for r in summary}
+    return [scope for scope in (CORE, *GROUPS) if scope in there]
+
+
 def summary(found: Measured) -> list[Row]:
     """A row for each captioner, variant and scope: what its conditions come to.
 

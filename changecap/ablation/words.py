@@ -5,7 +5,7 @@ from typing import Any
 
 from .grid import HELD_OUT, NONE, ORACLE
 from .merits import COST, ENOUGH
-from .table import CORE
+from .table import wide_scopes
 
 Row = Mapping[str, Any]
 
@@ -21,11 +21,12 @@ def sentences(head: Mapping[str, Any], rows: Sequence[Row], summary: Sequence[Ro
     """
     said = [_tried(head)]
     uncured = [r for r in summary if r["severities"] == "all" and r["variant"] == NONE]
-    core = sorted((r for r in uncured if r["scope"] == CORE), key=lambda r: -(r["relative_sm4"] or 0))
-    if core:
-        said += [_standing(core), *(_harm(r["captioner"], uncured, head) for r in core)]
-        said += [_alarms(r, rows, firsts) for r in core]
-        said += [verdict(r, head) for r in summary if _is_cure(r)]
+    whole = next(iter(wide_scopes(summary)), None)
+    if whole is not None:
+        mean = sorted((r for r in uncured if r["scope"] == whole), key=lambda r: -(r["relative_sm4"] or 0))
+        said += [_standing(mean), *(_harm(r["captioner"], uncured, head) for r in mean)]
+        said += [_alarms(r, rows, firsts) for r in mean]
+        said += [verdict(r, head) for r in summary if r["scope"] == whole and _is_cure(r)]
     if held_out := [r for r in uncured if r["scope"] == HELD_OUT]:
         kept = ", ".join(f"{r['captioner']} keeps {_share(r, 'relative_sm4')}" for r in held_out)
         said.append(f"Of the corruptions that are held out from training: {kept}.")
@@ -108,8 +109,8 @@ def _alarms(core: Row, rows: Sequence[Row], firsts: Sequence[Row]) -> str:
 
 
 def _is_cure(row: Row) -> bool:
-    is_whole = row["scope"] == CORE and row["severities"] == "all"
-    return is_whole and row["variant"] not in (NONE, ORACLE) and row["gain"] is not None and row["cost"] is not None
+    is_known = row["gain"] is not None and row["cost"] is not None
+    return row["severities"] == "all" and row["variant"] not in (NONE, ORACLE) and is_known
 
 
 def _share(row: Row, name: str) -> str:
@@ -156,7 +157,7 @@ def notes(head: Mapping[str, Any], summary: Sequence[Row]) -> Iterator[str]:
 def _of_reference(head: Mapping[str, Any], summary: Sequence[Row]) -> str:
     absent = "RSICCformer is not among the captioners, so the first one is the reference."
     said = [] if head["is_rsiccformer"] else [absent]
-    whole = (r for r in summary if r["scope"] == CORE and r["severities"] == "all")
+    whole = (r for r in summary if r["scope"] in wide_scopes(summary)[:1] and r["severities"] == "all")
     left_out: list[str] = next((r["mce_left_out"] for r in whole), [])
     if left_out:
         said.append(f"Left out, since the reference does not surely lose there: {', '.join(map(_plain, left_out))}.")
