@@ -24,7 +24,8 @@ def sentences(head: Mapping[str, Any], rows: Sequence[Row], summary: Sequence[Ro
     whole = next(iter(wide_scopes(summary)), None)
     if whole is not None:
         mean = sorted((r for r in uncured if r["scope"] == whole), key=lambda r: -(r["relative_sm4"] or 0))
-        said += [_standing(mean), *(_harm(r["captioner"], uncured, head) for r in mean)]
+        said.append(_standing(mean))
+        said += [_harm(r["captioner"], uncured, head) for r in mean if len(head["corruptions"]) > 1]
         said += [_alarms(r, rows, firsts) for r in mean]
         said += [verdict(r, head) for r in summary if r["scope"] == whole and _is_cure(r)]
     if held_out := [r for r in uncured if r["scope"] == HELD_OUT]:
@@ -75,12 +76,10 @@ def _harm(captioner: str, uncured: Sequence[Row], head: Mapping[str, Any]) -> st
     mine = {r["scope"]: r for r in uncured if r["captioner"] == captioner and r["scope"] in head["corruptions"]}
     ranked = sorted(mine.values(), key=lambda r: r["relative_sm4"] or 0)
     worst, best = ranked[0], ranked[-1]
-    said = (
-        f"{captioner} suffers most from {_plain(worst['scope'])}, which leaves {_share(worst, 'relative_sm4')} of S*m"
+    return (
+        f"{captioner} suffers most from {_plain(worst['scope'])}, which leaves {_share(worst, 'relative_sm4')} of S*m, "
+        f"and least from {_plain(best['scope'])} ({_share(best, 'relative_sm4')})."
     )
-    if len(ranked) > 1:
-        said += f", and least from {_plain(best['scope'])} ({_share(best, 'relative_sm4')})"
-    return f"{said}."
 
 
 def _alarms(core: Row, rows: Sequence[Row], firsts: Sequence[Row]) -> str:
