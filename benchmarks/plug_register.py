@@ -5,7 +5,7 @@ import torch
 
 import preprocess
 
-BATCH = 16  # pairs at once: more are no faster on a processor
+BATCH = 8  # pairs at once: more leave the processor's cache
 
 
 def estimate(

@@ -32,15 +32,16 @@ class Profile(NamedTuple):
     coarse: int  # all models
     middle: int  # on hardly smoothed ones
     settle: int  # on maps of twice the size, where the models are then compared; if 0, they are on the small ones
-    close: int  # the chosen model on them, and the most general one if careful
+    close: int  # the chosen model on them, and the most general one if careful,
+    last: int  # and the one of both that is kept
     fine: int  # what then remains, at each finer level
     brightness: float  # weight of local brightness beside orientation in the fine steps
     careful: bool  # whether both dates are made equally sharp, edges also read at full size, models judged twice
 
 
 PROFILES = {
-    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 2, 2, 2, 5, 3, 0.5, True),
-    "fast": Profile((-5.0, 0.0, 5.0), (0.95, 1.0, 1.05), 2, 2, 2, 0, 2, 2, 0, False),
+    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 2, 2, 2, 3, 2, 3, 0.5, True),
+    "fast": Profile((-5.0, 0.0, 5.0), (0.95, 1.0, 1.05), 2, 2, 2, 0, 2, 0, 2, 0, False),
 }
 
 
@@ -100,10 +101,13 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     for level in reversed(levels):
         maps = maps if level is levels[-1] else _maps(level, steps.careful)
         fa, fb = maps.stacked(0.7, steps.brightness)
-        motions = refine(motions, fa, fb, free, prior, steps.close if level is levels[-1] else steps.fine, TUNE)
+        coarsest = level is levels[-1]
+        motions = refine(motions, fa, fb, free, prior, steps.close if coarsest else steps.fine, TUNE)
         if motions.shape[1] > 1:
             better = second(chosen, Agreement(motions, fa, fb).parts)
             motions, free = motions[rows, better][:, None], free[rows, better][:, None]
+        if coarsest:
+            motions = refine(motions, fa, fb, free, prior, steps.last, TUNE)
     still = motion.identity(batch, grey)
     both = torch.stack([motions[:, 0], still], 1)
     agreement = Agreement(both, fa, fb)

@@ -15,6 +15,18 @@ PAD = 12  # pixels of mirrored border, against the wrap-around of the filters
 
 
 @lru_cache(maxsize=64)
+def quick_length(least: int) -> int:
+    """The first length from ``least`` on whose Fourier transform is quick: a multiple of 8 without a prime above 7.
+
+    Of 232 = 8 * 29 it takes five times as long as of 240.
+    """
+    length = -(-least // 8) * 8
+    while 210**20 % length:  # 210 = 2 * 3 * 5 * 7
+        length += 8
+    return length
+
+
+@lru_cache(maxsize=64)
 def gaussian(sigma: float, size: tuple[int, int], device: torch.device) -> Tensor:
     """Transfer function ``(H, W)`` of a Gaussian of ``sigma`` pixels."""
     fx, fy = frequencies(size, device)
@@ -36,8 +48,11 @@ def _gradient(sigma: float, size: tuple[int, int], device: torch.device) -> Tens
 
 
 def smoothed(x: Tensor, sigma: float) -> Tensor:
-    """``x`` ``(..., H, W)``, complex, smoothed by a Gaussian, its borders joined."""
-    return torch.fft.ifft2(torch.fft.fft2(x) * gaussian(sigma, (x.shape[-2], x.shape[-1]), x.device))
+    """``x`` ``(..., H, W)``, complex, smoothed by a Gaussian; beyond its borders is nothing."""
+    height, width = x.shape[-2:]
+    size = (quick_length(height + PAD), quick_length(width + PAD))
+    spectrum = torch.fft.fft2(x, s=size) * gaussian(sigma, size, x.device)
+    return torch.fft.ifft2(spectrum)[..., :height, :width]
 
 
 def window_max(x: Tensor, side: int) -> Tensor:
@@ -57,7 +72,7 @@ class Spectrum:
 
     def __init__(self, grey: Tensor) -> None:
         self.size = (grey.shape[-2], grey.shape[-1])
-        below, right = (PAD + (-(n + 2 * PAD)) % 8 for n in self.size)
+        below, right = (quick_length(n + 2 * PAD) - n - PAD for n in self.size)
         padded = F.pad(grey[:, None], (PAD, right, PAD, below), mode="reflect")[:, 0]
         self.padded = (padded.shape[-2], padded.shape[-1])
         self.values = torch.fft.fft2(padded)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import motion
-from .features import gaussian
+from .features import gaussian, quick_length
 
 REACH = 0.2  # the longest shift searched, of the longer side
 
@@ -50,7 +50,7 @@ def search(qa: Tensor, qb: Tensor, turns: tuple[float, ...], scales: tuple[float
     a = torch.complex(planes[:, 0], planes[:, 1])  # (B, G, H, W)
     a = a * torch.polar(torch.ones_like(angle), 2 * angle)[:, None, None]  # orientations turn with the image
     reach = math.ceil(REACH * max(height, width))
-    size = (height + reach + (-height - reach) % 8, width + reach + (-width - reach) % 8)
+    size = (quick_length(height + reach), quick_length(width + reach))
     spectrum = (
         torch.fft.fft2(a, s=size).conj() * (torch.fft.fft2(qb, s=size) * gaussian(smooth, size, qa.device))[:, None]
     )
