@@ -9,6 +9,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from preprocess import register, warp
+from preprocess.registration.features import PAD, quick_length
 
 ODD = Path(os.environ.get("CHANGECAP_SHARED", Path(__file__).parents[2] / "shared")) / "pairs" / "odd"
 
@@ -64,3 +65,14 @@ def test_large_and_long_images_are_registered(size):
     found = register(a, b)
     assert found.ok.all()
     assert_close(found.matrix[0], shift(-5.0, 6.0), atol=0.3, rtol=0)
+
+
+def test_lengths_are_quick_to_transform_and_never_mirror_more_than_there_is():
+    for n in range(24, 3000):  # 24 is the shortest side that maps have
+        length = quick_length(n + 2 * PAD)
+        assert length % 8 == 0
+        assert length - n - PAD < n
+        for prime in (2, 3, 5, 7):
+            while length % prime == 0:
+                length //= prime
+        assert length == 1
