@@ -264,19 +264,21 @@ def test_the_input_is_left_unchanged():
 
 @pytest.mark.parametrize("shape", [(1, 1), (24, 24)])
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_constant_images_of_any_size_stay_finite(shape, value):
+@pytest.mark.parametrize("aligned", ["register", "relief"])
+def test_constant_images_of_any_size_stay_finite(shape, value, aligned):
     image = torch.full((2, 3, *shape), value)
-    done = build(["register", *ALL]).run(Pair(image, image), dice())
+    done = build([aligned, *ALL]).run(Pair(image, image), dice())
     assert done.pair.b.isfinite().all()
     assert not done.parameters[0][1]["ok"].any()
 
 
 @pytest.mark.parametrize("nothing", [0.0, math.nan])
 @pytest.mark.parametrize("dates", ["a", "b", "ab"])
-def test_a_date_without_data_is_refused_and_both_are_left_as_they_are(nothing, dates):
+@pytest.mark.parametrize("aligned", ["register", "relief"])
+def test_a_date_without_data_is_refused_and_both_are_left_as_they_are(nothing, dates, aligned):
     empty, (image, _, *maps) = torch.full((1, 3, 96, 96), nothing), made(1, shape=(96, 96))
     pair = Pair(*(empty if date in dates else image for date in "ab"), *maps)
-    done = build(["register", "illuminate", "equalise"]).eval().run(pair)
+    done = build([aligned, "illuminate", "equalise"]).eval().run(pair)
     assert not done.parameters[0][1]["ok"].any()
     for x, y in zip(done.pair, pair, strict=True):
         assert_close(x, y, atol=1e-5, rtol=0, equal_nan=True)  # of float images a warp by nothing rounds
