@@ -124,7 +124,7 @@ def search(
             searches = torch.arange(len(live) * groups, device=device).view(-1, groups)[keep]
             past = searches.unsqueeze(2) * open_before + row[keep].gather(2, order)
             state = state.select(past.flatten())
-        memory = memory if all_stay else tuple(m[keep] for m in memory)
+        memory = memory if all_stay else tuple(m.index_select(0, keep) for m in memory)
         pairs, live = pairs[keep], live[keep]
         ids, log_probabilities = _rows(ids[keep], order), _rows(log_probabilities[keep], order)
         scores = scores[keep].gather(2, order)

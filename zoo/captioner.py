@@ -23,7 +23,7 @@ class State:
 
     def select(self, sentences: Tensor) -> "State":
         """Reorder or cut: keep the rows ``sentences`` (R')."""
-        return State(self.length, tuple(x[sentences] for x in self.past))
+        return State(self.length, tuple(x.index_select(0, sentences) for x in self.past))
 
 
 class Captioner(nn.Module, ABC):

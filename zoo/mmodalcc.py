@@ -21,6 +21,7 @@ from .captioner import Captioner, Memory, State
 from .layers.attention import Attention, KeyValue
 from .layers.backbone import Backbone, token_grid
 from .layers.blocks import CrossBlock, Dates, Fusion, feed_forward, xavier
+from .layers.linear import Linear
 from .layers.pair import INPUTS, need_maps, planes
 from .layers.position import GridPosition
 from .layers.words import WordDecoder
@@ -179,8 +180,8 @@ class GatedLayer(nn.Module):
         self.pre_norm = pre_norm
         self.self_attention = Attention(dim, heads, dropout)
         self.cross = nn.ModuleList(Attention(dim, heads, dropout) for _ in range(1 if shared else 2))
-        self.gate_rgb, self.gate_sem = nn.Linear(2 * dim, dim), nn.Linear(2 * dim, dim)
-        self.gate_words = nn.Linear(dim, dim)
+        self.gate_rgb, self.gate_sem = Linear(2 * dim, dim), Linear(2 * dim, dim)
+        self.gate_words = Linear(dim, dim)
         if pre_norm:  # the residual carries the words already
             for gate, bias in ((self.gate_rgb, 2.0), (self.gate_sem, 2.0), (self.gate_words, -2.0)):
                 nn.init.constant_(gate.bias, bias)

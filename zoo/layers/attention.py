@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear, linear
+
 KeyValue = tuple[Tensor, Tensor]  # keys and values, (B, heads, N, D / heads) each
 
 
@@ -25,8 +27,8 @@ class Attention(nn.Module):
             raise ValueError(f"dim must be a multiple of heads, got dim={dim}, heads={heads}")
         self.heads, self.dropout = heads, dropout
         self.watched: list[Tensor] | None = None  # where looks at a memory are kept, see :func:`watch`
-        self.project = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.project = Linear(dim, 3 * dim)
+        self.out = Linear(dim, dim)
         for part in self.project.weight.data.chunk(3):  # each for itself: as one matrix they would start smaller
             nn.init.xavier_uniform_(part)
         nn.init.zeros_(self.project.bias)
@@ -42,13 +44,13 @@ class Attention(nn.Module):
         as much memory.
         """
         dim = query.shape[-1]
-        q = F.linear(query, self.project.weight[:dim], self.project.bias[:dim])
+        q = linear(query, self.project.weight[:dim], self.project.bias[:dim])
         q = q.reshape(memory.shape[0], -1, dim)  # (B, K·M, D)
         if self.watched is not None:
             self.watched.append(self._weights(q, memory).reshape(*query.shape[:2], -1))
         if query.shape[1] == 1 and not self.training:
             return self._look_unprojected(q, memory).reshape(query.shape)
-        k, v = F.linear(memory, self.project.weight[dim:], self.project.bias[dim:]).chunk(2, dim=-1)
+        k, v = linear(memory, self.project.weight[dim:], self.project.bias[dim:]).chunk(2, dim=-1)
         seen: Tensor = self.out(look(q, k, v, self.heads, self._rate()))
         return seen.reshape(query.shape)
 
@@ -79,7 +81,7 @@ class Attention(nn.Module):
     def _weights(self, q: Tensor, memory: Tensor) -> Tensor:
         """How much each of ``q`` ``(B, M, D)`` looks at each of ``memory`` ``(B, N, D)``, mean of the heads."""
         dim = q.shape[-1]
-        k = F.linear(memory, self.project.weight[dim : 2 * dim], self.project.bias[dim : 2 * dim])
+        k = linear(memory, self.project.weight[dim : 2 * dim], self.project.bias[dim : 2 * dim])
         scores = self._split(q) @ self._split(k).transpose(2, 3) * (dim // self.heads) ** -0.5
         return scores.softmax(-1).mean(1)
 

@@ -6,13 +6,14 @@ from torch import Tensor, nn
 
 from .attention import Attention
 from .backbone import token_grid
+from .linear import Linear
 
 Dates = tuple[Tensor, Tensor]  # tokens before and after, (B, N, D) each
 
 
 def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
     """Linear, ReLU, dropout, linear."""
-    return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+    return nn.Sequential(Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), Linear(hidden, dim))
 
 
 def xavier(*parts: nn.Module) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..captioner import Memory, State
 from .attention import Attention, KeyValue
 from .blocks import feed_forward
+from .linear import Linear
 from .position import sinusoid
 
 
@@ -50,7 +51,7 @@ class WordDecoder(nn.Module):
         self.embedding_dropout, self.dropout = nn.Dropout(embedding_dropout), nn.Dropout(dropout)
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
-        self.head = nn.Linear(dim, vocab)
+        self.head = Linear(dim, vocab)
         self.scale = dim**0.5 if scale else 1.0
         if scale:
             nn.init.normal_(self.embedding.weight, std=dim**-0.5)
