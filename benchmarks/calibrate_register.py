@@ -53,11 +53,13 @@ def cases(tools: str, pairs: str, base: str, seed: str, reps: int) -> list[dict]
 
 
 def unrelated(made: list[dict]) -> list[dict]:
-    """A third as many cases: the first date of one pair with the second of another, or with noise."""
+    """A third as many cases: the first date of one pair with the second of another, turned by half, or with noise."""
     wrong, noise = [], np.random.default_rng(0)
     for i, case in enumerate(made[::3]):
         others = [c for c in made if c["pair"] != case["pair"]]
         before, after = case["images"][0], others[(7 * i) % len(others)]["images"][1]
+        if i % 6 in (2, 4):
+            after = np.ascontiguousarray(case["images"][1][::-1, ::-1])
         if i % 6 == 0:
             after = noise.integers(0, 256, after.shape, dtype=np.uint8)
         wrong.append({**case, "mode": UNRELATED, "images": (before, after), "truth": np.full((3, 3), np.nan)})

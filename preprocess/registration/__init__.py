@@ -51,9 +51,9 @@ def register(
 ) -> Registration:
     """Estimate where each pixel of ``a`` lies in ``b``, whatever the light and whatever changed.
 
-    Orientations of edges are correlated over a grid of turns and scales, the motion is then refined from coarse to fine
-    by robust Gauss-Newton steps, and the simplest model that explains the pair is kept. A pair without evidence (flat,
-    unrelated, too small) is refused: identity, confidence near 0, ``ok`` false.
+    Orientations of edges are correlated block by block, and the blocks vote for whole motions; the best of each model
+    is refined by robust Gauss-Newton steps, and the simplest model that explains the pair is kept. A pair without
+    evidence (flat, unrelated, too small) is refused: identity, confidence near 0, ``ok`` false.
 
     Args:
         a: images ``(B, 3, H, W)``, float in [0, 1]; pixels that are not finite count as masked.

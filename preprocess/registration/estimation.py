@@ -11,7 +11,7 @@ from . import flow, motion
 from .blur import blur_gap, shares
 from .features import Spectrum, smoothed, window_max
 from .refine import refine
-from .search import search
+from .search import Effort, search
 from .select import Agreement, clearly, second, select
 
 SIGMA, FLOOR = 1.0, 0.1  # of the orientation maps: pixels of the level they are read on, share of the mean energy
@@ -20,17 +20,17 @@ SHORTEST = 24  # unless its shorter side would come below this
 WINDOW = 6.0  # pixels, of the local normalisation of brightness
 REACH = 3  # pixels over which a hole or a border reaches into the maps of its level
 TUNE = 0.4  # of the mean square residual: what changed loses its weight soon in the last steps
-SPREAD = 0.05  # how far a step's turn, scale, shear or perspective is expected to go, in centred units
+# How much a turn, scale, shear or perspective of 1 costs, in pixels' mean residuals: pixels that changed are many, and
+# far from independent. And by how much it is divided once a model is chosen
+PRIOR, RELAXED = 4800.0, 20.0
+SMALL, EARNED = 0.01, 1.0  # share of the side below which a motion must gain so many standard errors on the identity
 
 
 class Profile(NamedTuple):
     """How much is spent on a pair: Gauss-Newton steps of each stage."""
 
-    turns: tuple[float, ...]  # degrees of the search's grid
-    scales: tuple[float, ...]  # and its factors
-    rough: int  # as similarities, on strongly smoothed maps
+    effort: Effort  # of the search
     coarse: int  # all models
-    middle: int  # on hardly smoothed ones
     settle: int  # on maps of twice the size, where the models are then compared; if 0, they are on the small ones
     close: int  # the chosen model on them, and the most general one if careful,
     last: int  # and the one of both that is kept
@@ -40,8 +40,8 @@ class Profile(NamedTuple):
 
 
 PROFILES = {
-    "accurate": Profile((-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5), (0.93, 1.0, 1.07), 3, 2, 2, 2, 3, 2, 3, 0.5, True),
-    "fast": Profile((-5.0, 0.0, 5.0), (0.95, 1.0, 1.05), 2, 2, 2, 0, 2, 0, 2, 0, False),
+    "accurate": Profile(Effort(4, 32, 16, 64, 4), 1, 1, 3, 3, 2, 0.5, True),
+    "fast": Profile(Effort(4, 16, 8, 32, 3), 2, 0, 2, 0, 2, 0, False),
 }
 
 
@@ -54,7 +54,7 @@ class Estimate(NamedTuple):
     flow: tuple[Tensor, Tensor] | None = None  # of flow.dense: field and its confidence
 
 
-EVIDENCE = ("peak", "agreement", "gain", "over identity", "over shift", "seen", "freedom", "moved")
+EVIDENCE = ("peak", "margin", "agreement", "gain", "over identity", "over shift", "seen", "freedom", "moved")
 
 
 def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool = False) -> Estimate:
@@ -75,29 +75,25 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     maps = _maps(levels[-1], steps.careful)
     small = maps.small()
     qa, qb = (small.orientation * small.seen).chunk(2)
-    found = search(qa, qb, steps.turns, steps.scales, smooth=0.4)
-
     counts = tuple(motion.MODELS.values()) if model == "auto" else (motion.MODELS[model],)
-    free, prior = _freedom(counts, device), grey.new_tensor([0, 0] + [SPREAD**-2] * 6)
-    fa, fb = small.stacked(1.5)
-    # what is more than a shift starts as one and the same similarity
-    starts = torch.stack([found.shift, found.similarity], 1)
-    starts = refine(starts, fa, fb, _freedom((2, 4), device), prior, steps.rough)
-    motions = starts[:, [int(n > 2) for n in counts]]
-    motions = refine(motions, fa, fb, free, prior, steps.coarse)
+    found = search(qa, qb, counts, steps.effort)
+    free, prior = _freedom(counts, device), grey.new_tensor([0, 0] + [PRIOR] * 6)
     fa, fb = small.stacked(0.7)
-    motions = refine(motions, fa, fb, free, prior, steps.middle)
+    motions = refine(found.starts, fa, fb, free, prior, steps.coarse)
     # judged on the sharper maps, where a motion that is a little off has lost all agreement
     if steps.settle:
         fa, fb = maps.stacked(1.0)
         motions = refine(motions, fa, fb, free, prior, steps.settle)
     rows = torch.arange(batch, device=device)
-    chosen = select(Agreement(motions, fa, fb).parts) if free.shape[1] > 1 else found.peak.new_zeros(batch).long()
+    chosen = (
+        select(Agreement(motions, fa, fb).parts, found.votes) if free.shape[1] > 1 else grey.new_zeros(batch).long()
+    )
     candidates = chosen[:, None]
     if steps.careful and model == "auto":  # the most general model goes on too, for a second look
         candidates = torch.stack([chosen, torch.full_like(chosen, len(counts) - 1)], 1)
     motions, free = motions[rows[:, None], candidates], free[0, candidates]
 
+    prior = prior / RELAXED
     for level in reversed(levels):
         maps = maps if level is levels[-1] else _maps(level, steps.careful)
         fa, fb = maps.stacked(0.7, steps.brightness)
@@ -113,10 +109,12 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     agreement = Agreement(both, fa, fb)
     over_identity = clearly(agreement.parts[:, 0], agreement.parts[:, 1])
     # nothing is gained by moving; sampling between the pixels costs some agreement, so a small motion has to earn it
-    rest = rows, (over_identity <= 0).long()
+    small = motion.corner_distance(both[:, 0], still, size) < SMALL * max(size)
+    rest = rows, (over_identity <= small.to(grey.dtype) * EARNED).long()
     motions, parts, ratio = both[rest], agreement.parts[rest], agreement.ratio[rest]
     evidence = [
-        found.peak,
+        found.votes.amax(1),
+        found.margin,
         ratio,
         ratio - agreement.ratio[:, 1],
         over_identity.clamp_min(0),

@@ -81,6 +81,12 @@ def step(d: Tensor) -> Tensor:
     return (still + d @ table).unflatten(-1, (3, 3))
 
 
+def parameters(h: Tensor) -> Tensor:
+    """Those ``(..., 8)`` of the step that motions ``h`` ``(..., 3, 3)`` are, which end in 1."""
+    still, table = _steps(h.device)
+    return (h.flatten(-2) - still) @ table.T / table.square().sum(1)
+
+
 def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """The motion ``(B, 3, 3)`` that turns by ``angle`` (radians), grows by ``scale`` and moves by ``shift`` (B, 2)."""
     c, s, zero, one = scale * angle.cos(), scale * angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)

@@ -69,7 +69,7 @@ def refine(start: Tensor, a: Tensor, b: Tensor, free: Tensor, prior: Tensor, ste
         a: feature maps ``(B, C + 1, H, W)``, the last of them 1 where the others are to be trusted, else 0.
         b: the same of the other date.
         free: 1 for the parameters ``(B or 1, M, 8)`` that may move, else 0.
-        prior: precision ``(8,)`` of a step in units of the residual's variance.
+        prior: precision ``(8,)``, in units of the residual's variance, of the parameters of a motion, expected at 0.
         steps: how many.
         tune: the residual, in units of its mean square, at which a pixel loses three quarters of its weight.
     """
@@ -94,7 +94,9 @@ def advance(h: Tensor, a: Tensor, b: Tensor, may: Tensor, prior: Tensor, tune: f
     normal = (sums[:, :, :3].flatten(2) @ second.flatten(0, 1)).unflatten(-1, (8, 8)) * may
     right = sums[:, :, 3:, :3, :3].flatten(2) @ first.flatten(0, 1)
     free = may.diagonal(dim1=-2, dim2=-1)
-    ridge = (1 - free) + prior * noise[..., None] + 1e-6
+    hold = prior * noise[..., None]
+    ridge = (1 - free) + hold + 1e-6
+    right = right - hold * motion.parameters(h)
     d = torch.linalg.solve_ex(normal + torch.diag_embed(ridge), right * free)[0]
     h = h @ motion.step(d.clamp(-0.2, 0.2))  # nan stays nan
     return h / h[..., 2:, 2:]

@@ -1,71 +1,199 @@
-"""The coarse motion: correlation of orientation maps over a grid of turns and scales, by the Fourier transform."""
+"""The coarse motion: what parts of one date look like in the other, and the motions that most parts agree on.
+
+Each block of one date is correlated with the other date over all shifts. A motion displaces the blocks, so its worth is
+the sum of what their surfaces hold at these places: a vote of the blocks (generalised Hough transform, Ballard 1981)
+for a motion as a whole, of which thousands can be asked. What changed votes at random.
+"""
 
 import math
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import motion
 from .features import gaussian, quick_length
 
 REACH = 0.2  # the longest shift searched, of the longer side
+SPREAD = (0.06, 0.06, 0.05, 0.05, 0.05, 0.05)  # of turn, scale, shears and perspective, in centred units
+CHARGE = 0.1  # for a parameter at its spread, in deviations of the votes
+SHIFT = 0.1  # the same of the shift that a round tries
+APART = 3  # pixels, the nearest that another shift can be
+TOGETHER = 8  # pairs, the fewest whose votes are counted at once
+SMOOTH = 0.4  # sigma in pixels of the Gaussian that surfaces are smoothed with
+
+
+class Effort(NamedTuple):
+    """How many motions are asked."""
+
+    blocks: int  # along each side
+    shapes: int  # motions but for their shift, for each model that has more freedom
+    kept: int  # of the best of them
+    drawn: int  # around each of these
+    rounds: int  # each with half the spread of the one before
 
 
 class Coarse(NamedTuple):
-    """What the search found; peaks are in standard deviations of the correlation over its whole surface."""
+    """What the search found."""
 
-    shift: Tensor  # (B, 3, 3), the best pure shift
-    similarity: Tensor  # (B, 3, 3), the best of all
-    shift_peak: Tensor  # (B,)
-    peak: Tensor  # (B,)
+    starts: Tensor  # (B, M, 3, 3), the best motion of each model
+    votes: Tensor  # (B, M), in standard deviations of those for a shift, less what its parameters cost
+    margin: Tensor  # (B,), how many more votes the best shape has at its best shift than anywhere else
+
+
+@lru_cache(maxsize=16)
+def _normal(count: int, dims: int, seed: int) -> Tensor:
+    """Evenly spread numbers ``(count, dims)`` of a normal distribution, 0 first; the same in every process."""
+    u = torch.quasirandom.SobolEngine(dims, scramble=True, seed=seed).draw(count)
+    x = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-0.999, 0.999))
+    x[0] = 0
+    return x
+
+
+def _freely(x: Tensor, count: int) -> Tensor:
+    """Parameters of which only the first ``count`` may differ from 0."""
+    return x * (torch.arange(8) < count)
 
 
 @lru_cache(maxsize=8)
-def _grid(turns: tuple[float, ...], scales: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Angles and scales ``(G,)`` that are tried, and the inverse ``(G, 3, 3)`` of each."""
-    angle = (torch.tensor(turns, device=device) * (math.pi / 180)).repeat_interleave(len(scales))
-    scale = torch.tensor(scales, device=device).repeat(len(turns))
-    turned = motion.similarity(angle, scale, torch.zeros_like(angle)[:, None].expand(-1, 2))
-    return angle, scale, torch.linalg.inv(turned)
+def _shapes(counts: tuple[int, ...], effort: Effort, device: torch.device) -> tuple[Tensor, list[int]]:
+    """Shapes to be tried ``(S, 8)``, those of freer models behind, and how many of them each model may take."""
+    spread = torch.tensor((0.0, 0.0, *SPREAD))
+    tried, ends = [torch.zeros(1, 8)], []
+    for i, count in enumerate(counts):
+        if count > 2:
+            drawn = F.pad(_normal(effort.shapes + 1, 6, i)[1:], (2, 0)) * spread
+            tried.append(_freely(drawn, count))
+        ends.append(sum(map(len, tried)))
+    return torch.cat(tried).to(device), ends
 
 
-def search(qa: Tensor, qb: Tensor, turns: tuple[float, ...], scales: tuple[float, ...], smooth: float) -> Coarse:
-    """The best motions from ``qa`` to ``qb``, orientation maps ``(B, H, W)`` complex.
+@lru_cache(maxsize=8)
+def _windows(blocks: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Blocks as maps of 1 and 0 ``(K, H, W)``, and their centres ``(K, 2)``, in centred units."""
+    rows, columns = (
+        F.one_hot(torch.arange(n) * blocks // n, blocks).T.float() for n in (height, width)
+    )  # (blocks, H), (blocks, W)
+    windows = (rows[:, None, :, None] * columns[None, :, None, :]).flatten(0, 1)
+    x, y = motion.axes(height, width, torch.device("cpu"))
+    middle_x, middle_y = (columns * x).sum(1) / columns.sum(1), (rows * y).sum(1) / rows.sum(1)
+    at = torch.stack(torch.broadcast_tensors(middle_x, middle_y[:, None]), -1).flatten(0, 1)
+    return windows.to(device), at.to(device)
+
+
+@lru_cache(maxsize=8)
+def _places(counts: tuple[int, ...], effort: Effort, size: tuple[int, int], device: torch.device) -> tuple[Tensor, int]:
+    """Where each block's surface holds what it votes for every shape at every shift, and how far surfaces reach.
+
+    Returns:
+        places in the surfaces of all blocks, one after the other, ``(S * side^2, K)``, to the nearest pixel.
+    """
+    shapes, _ = _shapes(counts, effort, device)
+    _, centres = _windows(effort.blocks, *size, device)
+    reach = _reach(size)
+    nearest = (_displaced(centres, motion.step(shapes)[None])[0] * (max(size) / 2)).round().long()  # (K, S, 2)
+    border = int(nearest.abs().max()) + 1
+    stride = 2 * (reach + border) + 1
+    steps = torch.arange(2 * reach + 1, device=device) + border
+    row, column = nearest[..., 1, None, None] + steps[:, None], nearest[..., 0, None, None] + steps
+    block = torch.arange(len(centres), device=device)[:, None, None, None] * stride**2
+    return (block + row * stride + column).flatten(1).T.int().contiguous(), reach + border
+
+
+def _reach(size: tuple[int, int]) -> int:
+    return math.ceil(REACH * max(size))
+
+
+def search(qa: Tensor, qb: Tensor, counts: tuple[int, ...], effort: Effort) -> Coarse:
+    """The best motions from ``qa`` to ``qb``, orientation maps ``(B, H, W)`` complex, of each model.
 
     Args:
         qa: the map of the first date.
         qb: of the second.
-        turns: degrees that are tried, 0 among them.
-        scales: factors, 1 among them.
-        smooth: sigma of the Gaussian, in pixels, that the correlation is smoothed with: what the grid leaves open.
+        counts: degrees of freedom of the models.
+        effort: how many motions are tried.
     """
-    _, height, width = qa.shape
-    like = qa.real
-    angle, scale, back = _grid(turns, scales, qa.device)
-    # a point y of a turned is the point S^-1 y of a, so the correlation with b has its peak at the shift after S
-    planes = torch.view_as_real(qa).permute(0, 3, 1, 2)
-    planes = motion.sample(planes, back.expand(len(qa), -1, -1, -1), (height, width))
-    a = torch.complex(planes[:, 0], planes[:, 1])  # (B, G, H, W)
-    a = a * torch.polar(torch.ones_like(angle), 2 * angle)[:, None, None]  # orientations turn with the image
-    reach = math.ceil(REACH * max(height, width))
-    size = (quick_length(height + reach), quick_length(width + reach))
-    spectrum = (
-        torch.fft.fft2(a, s=size).conj() * (torch.fft.fft2(qb, s=size) * gaussian(smooth, size, qa.device))[:, None]
-    )
-    surface = torch.fft.ifft2(spectrum).real  # (B, G, h, w)
-    deviation = surface.square().mean((-3, -2, -1)).sqrt() + 1e-12
-    rows, columns = (torch.arange(-reach, reach + 1, device=like.device) % n for n in size)
-    peaks, index = surface[..., rows[:, None], columns].flatten(-2).max(-1)  # (B, G)
-    span, unit = 2 * reach + 1, max(height, width) / 2
+    batch, size, device = len(qa), (qa.shape[-2], qa.shape[-1]), qa.device
+    windows, centres = _windows(effort.blocks, *size, device)
+    shapes, ends = _shapes(counts, effort, device)
+    places, span = _places(counts, effort, size, device)
+    votes = _votes(qa, qb, windows, span)
 
-    def found(chosen: Tensor) -> tuple[Tensor, Tensor]:
-        at = index.gather(1, chosen[:, None])[:, 0]
-        shift = torch.stack([at % span - reach, at // span - reach], -1).to(like.dtype) / unit
-        peak = peaks.gather(1, chosen[:, None])[:, 0] / deviation
-        return motion.similarity(angle[chosen], scale[chosen], shift), peak
+    # every shape at every shift; so many columns are summed up as fast as one
+    columns = F.pad(votes.flatten(1).T, (0, -batch % TOGETHER)).contiguous()
+    worth = F.embedding_bag(places, columns, mode="sum")[:, :batch].T.unflatten(1, (len(shapes), -1))  # (B, S, side^2)
+    best, place = worth.max(-1)
+    best = best - _charge(shapes)
+    reach = _reach(size)
+    side = 2 * reach + 1
+    margin = _margin(worth, best, place, side)
+    shift = torch.stack([place % side - reach, place // side - reach], -1) / (max(size) / 2)
+    tried = torch.cat([shift, shapes[:, 2:].expand(batch, -1, -1)], -1)  # (B, S, 8)
+    mine = torch.arange(len(shapes), device=device) < torch.tensor(ends, device=device)[:, None]  # (M, S)
+    top = torch.where(mine, best[:, None], -torch.inf).topk(min(effort.kept, len(shapes)), -1).indices  # (B, M, T)
+    found = tried[torch.arange(batch, device=device)[:, None, None], top]  # (B, M, T, 8)
 
-    still = turns.index(0) * len(scales) + scales.index(1)
-    shift, best = found(torch.full_like(index[:, 0], still)), found(peaks.argmax(1))
-    return Coarse(shift[0], best[0], shift[1], best[1])
+    # then around the best of each model
+    free = (torch.arange(8) < torch.tensor(counts)[:, None]).float().to(device)[:, None, None]  # (M, 1, 1, 8)
+    for i in range(effort.rounds):
+        drawn = found[:, :, :, None] + _drawn(effort.drawn, i, device) * free  # (B, M, T, D, 8)
+        worth = _sum(votes, centres, motion.step(drawn.flatten(1, 3)), max(size)).unflatten(1, drawn.shape[1:4])
+        best, which = (worth - _charge(drawn)).max(-1)  # (B, M, T)
+        found = drawn.gather(3, which[..., None, None].expand(-1, -1, -1, 1, 8))[:, :, :, 0]
+        best, order = best.topk(max(1, best.shape[2] // 2), -1)
+        found = found.gather(2, order[..., None].expand(-1, -1, -1, 8))
+    return Coarse(motion.step(found[:, :, 0]), best[:, :, 0], margin)
+
+
+@lru_cache(maxsize=32)
+def _drawn(count: int, turn: int, device: torch.device) -> Tensor:
+    """What is added to the parameters of a motion ``(count, 8)`` in the round ``turn``, from 0; the first is 0."""
+    spread = torch.tensor((SHIFT, SHIFT, *SPREAD)) / 2 ** (turn + 1)
+    return (_normal(count, 8, 10 + turn) * spread).to(device)
+
+
+def _margin(worth: Tensor, best: Tensor, place: Tensor, side: int) -> Tensor:
+    """How far the best of votes ``(B, S, side^2)``, by shape ``best`` and ``place`` ``(B, S)``, is above its rivals."""
+    shape = best.argmax(1, keepdim=True)  # (B, 1)
+    at = place.gather(1, shape)
+    every = torch.arange(side * side, device=worth.device)
+    apart = torch.maximum((every % side - at % side).abs(), (every // side - at // side).abs()) > APART
+    surface = worth[torch.arange(len(worth), device=worth.device), shape[:, 0]]  # (B, side^2)
+    return surface.amax(1) - torch.where(apart, surface, -torch.inf).amax(1)
+
+
+def _votes(qa: Tensor, qb: Tensor, windows: Tensor, span: int) -> Tensor:
+    """What each block of ``qa`` has in common with ``qb`` at shifts of up to ``span`` pixels, ``(B, K, h, w)``.
+
+    In standard deviations of the whole image's.
+    """
+    height, width = qa.shape[-2:]
+    least = 2 * span + 1
+    size = (quick_length(max(height + span, least)), quick_length(max(width + span, least)))
+    blocks = torch.fft.fft2(qa[:, None] * windows, s=size).conj()
+    other = torch.fft.fft2(qb, s=size) * gaussian(SMOOTH, size, qa.device)
+    votes = torch.fft.ifft2(blocks * other[:, None]).real.roll((span, span), (-2, -1))
+    votes = votes[..., :least, :least]
+    deviation = votes.sum(1).square().mean((-2, -1)).sqrt() + 1e-12
+    return votes / deviation[:, None, None, None]
+
+
+def _charge(d: Tensor) -> Tensor:
+    """What parameters ``(..., 8)`` that are far from 0 cost."""
+    return CHARGE * (d[..., 2:] / d.new_tensor(SPREAD)).square().sum(-1)
+
+
+def _displaced(p: Tensor, motions: Tensor) -> Tensor:
+    """By how much ``motions`` ``(B, N, 3, 3)`` displace the points ``(K, 2)``: ``(B, K, N, 2)``."""
+    at = F.pad(p, (0, 1), value=1) @ motions.flatten(1, 2).mT  # (B, K, 3 N)
+    at = at.unflatten(-1, (-1, 3))
+    return at[..., :2] / at[..., 2:].clamp_min(motion.NEAR) - p[:, None]
+
+
+def _sum(votes: Tensor, centres: Tensor, motions: Tensor, side: int) -> Tensor:
+    """Votes ``(B, N)`` for ``motions`` ``(B, N, 3, 3)`` of maps whose longer side is ``side``."""
+    at = _displaced(centres, motions) * (side / votes.shape[-1])  # to grid_sample's -1 to 1
+    seen = F.grid_sample(votes.flatten(0, 1)[:, None], at.flatten(0, 1)[:, :, None], align_corners=False)
+    return seen.unflatten(0, votes.shape[:2]).sum((1, 2, 4))

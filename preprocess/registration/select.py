@@ -9,7 +9,10 @@ from . import motion
 BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
 # What similarity, affine motion and homography must gain over each simpler model: standard errors over the parts; and
 # share of the agreement times standard errors, so that a small gain counts where it is the same everywhere
-CLEARLY, WORTH = (1.4, 2.0, 2.0), (0.03, 0.06, 0.08)
+CLEARLY, WORTH = (1.4, 1.6, 1.6), (0.03, 0.05, 0.065)
+# By how much each must gain in votes over a shift; or the freer two in agreement, as a share
+VOTES, MUCH = (0.05, 0.1, 0.1), 0.09
+ARRIVED = torch.inf, 0.05, 0.02, torch.inf  # what a homography must be worth to replace each model in the end
 
 
 class Agreement:
@@ -40,26 +43,38 @@ def clearly(more: Tensor, less: Tensor) -> Tensor:
     return gain.mean(-1) / (gain.std(-1, correction=0) / gain.shape[-1] ** 0.5 + 1e-6)
 
 
-def beats(more: Tensor, less: Tensor, surely: float, worth: float) -> Tensor:
+def gained(more: Tensor, less: Tensor) -> Tensor:
+    """By which share the parts ``(..., P)`` of one agreement exceed those of another."""
+    return (more.mean(-1) - less.mean(-1)) / less.mean(-1).clamp_min(1e-6)
+
+
+def beats(more: Tensor, less: Tensor, surely: float, worth: float | Tensor) -> Tensor:
     """Whether parts ``(B, P)`` of one agreement exceed those of another so ``surely``, and are ``worth`` it."""
     errors = clearly(more, less)
-    gain = (more.mean(-1) - less.mean(-1)) / less.mean(-1).clamp_min(1e-6)
-    return (errors > surely) & (gain * errors > worth)
+    return (errors > surely) & (gained(more, less) * errors > worth)
 
 
-def select(parts: Tensor) -> Tensor:
-    """The index ``(B,)`` of the model to trust, of parts ``(B, 4, P)`` in the order of :data:`motion.MODELS`.
+def select(parts: Tensor, votes: Tensor) -> Tensor:
+    """The index ``(B,)`` of the model to trust.
 
     A model must beat each simpler one :data:`CLEARLY` and be :data:`WORTH` it; a homography must only not lose to an
-    affine motion, for where it is needed the affine one is a halfway house that takes most of the gain.
+    affine motion, for where it is needed the affine one is a halfway house that takes most of the gain. What refines on
+    maps that changed bends itself to what changed, so the votes of the search have a say too: a similarity that gains
+    :data:`VOTES` on a shift is taken, an affine motion or a homography that does not is not.
+
+    Args:
+        parts: of motions of the models, ``(B, 4, P)``, in the order of :data:`motion.MODELS`.
+        votes: for what they started from, ``(B, 4)``.
     """
     chosen = torch.zeros_like(parts[:, 0, 0], dtype=torch.long)
     for j in (1, 2, 3):
+        more = votes[:, j] - votes[:, 0] > VOTES[j - 1]
+        more |= gained(parts[:, j], parts[:, 0]) > MUCH
         good = torch.ones_like(chosen, dtype=torch.bool)
         for i in range(j):
             surely, worth = (0.0, 0.0) if (i, j) == (2, 3) else (CLEARLY[j - 1], WORTH[j - 1])
             good &= beats(parts[:, j], parts[:, i], surely, worth)
-        chosen = torch.where(good, j, chosen)
+        chosen = torch.where(good | more if j == 1 else good & more, j, chosen)
     return chosen
 
 
@@ -74,4 +89,5 @@ def second(first: Tensor, parts: Tensor) -> Tensor:
         first: what :func:`select` chose, ``(B,)``.
         parts: of that model and of the homography, ``(B, 2, P)``.
     """
-    return ((first > 0) & beats(parts[:, 1], parts[:, 0], CLEARLY[-1], WORTH[-1])).long()
+    worth = parts.new_tensor(ARRIVED)[first]
+    return beats(parts[:, 1], parts[:, 0], CLEARLY[-1], worth).long()
