@@ -109,8 +109,8 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     agreement = Agreement(both, fa, fb)
     over_identity = clearly(agreement.parts[:, 0], agreement.parts[:, 1])
     # nothing is gained by moving; sampling between the pixels costs some agreement, so a small motion has to earn it
-    small = motion.corner_distance(both[:, 0], still, size) < SMALL * max(size)
-    rest = rows, (over_identity <= small.to(grey.dtype) * EARNED).long()
+    slight = motion.corner_distance(both[:, 0], still, size) < SMALL * max(size)
+    rest = rows, (over_identity <= slight.to(grey.dtype) * EARNED).long()
     motions, parts, ratio = both[rest], agreement.parts[rest], agreement.ratio[rest]
     evidence = [
         found.votes.amax(1),
