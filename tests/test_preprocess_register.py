@@ -107,6 +107,17 @@ def test_a_homography_is_not_taken_for_an_affine_motion(scenes):
     assert all(corner_error(m, t) < 1 for m, t in zip(found.matrix, truth, strict=True))
 
 
+def test_a_perspective_is_found_though_half_of_the_place_is_another(scenes):
+    """Corners displaced by up to 16 pixels, which no turn, scale and shift comes near."""
+    truth = about_centre(torch.tensor([[1.06, 0.05, 6], [-0.04, 0.95, -8], [9e-4, -7e-4, 1]]))
+    here, other = view(scenes[0][0], truth), view(scenes[1][0])
+    x = torch.arange(SIZE)
+    patches = ((x[:, None] // 26 + x // 26) % 2).bool()  # a chessboard of both places
+    found = register(view(scenes[0][0])[None], torch.where(patches, here, other)[None])
+    assert found.ok.all()
+    assert corner_error(found.matrix[0], truth) < 2
+
+
 def test_light_blur_and_noise_leave_it_findable(scenes):
     a, b, truth = moved(scenes[0], "similarity")
     b = b[0].pow(1.7) * torch.tensor([0.7, 0.9, 0.8])[:, None, None] + 0.1
