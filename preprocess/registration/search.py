@@ -133,12 +133,13 @@ def search(qa: Tensor, qb: Tensor, counts: tuple[int, ...], effort: Effort) -> C
     tried = torch.cat([shift, shapes[:, 2:].expand(batch, -1, -1)], -1)  # (B, S, 8)
     mine = torch.arange(len(shapes), device=device) < torch.tensor(ends, device=device)[:, None]  # (M, S)
     top = torch.where(mine, best[:, None], -torch.inf).topk(min(effort.kept, len(shapes)), -1).indices  # (B, M, T)
-    found = tried[torch.arange(batch, device=device)[:, None, None], top]  # (B, M, T, 8)
+    free = (torch.arange(8) < torch.tensor(counts)[:, None]).float().to(device)[:, None]  # (M, 1, 8)
+    # a model with fewer shapes than are kept takes freer ones, as far as it can follow them
+    found = tried[torch.arange(batch, device=device)[:, None, None], top] * free  # (B, M, T, 8)
 
     # then around the best of each model
-    free = (torch.arange(8) < torch.tensor(counts)[:, None]).float().to(device)[:, None, None]  # (M, 1, 1, 8)
     for i in range(effort.rounds):
-        drawn = found[:, :, :, None] + _drawn(effort.drawn, i, device) * free  # (B, M, T, D, 8)
+        drawn = found[:, :, :, None] + _drawn(effort.drawn, i, device) * free[:, None]  # (B, M, T, D, 8)
         worth = _sum(votes, centres, motion.step(drawn.flatten(1, 3)), max(size)).unflatten(1, drawn.shape[1:4])
         best, which = (worth - _charge(drawn)).max(-1)  # (B, M, T)
         found = drawn.gather(3, which[..., None, None].expand(-1, -1, -1, 1, 8))[:, :, :, 0]
