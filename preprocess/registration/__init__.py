@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import estimation, motion
-from .calibration import ENOUGH, confidence
+from .calibration import judged
 from .features import window_max
 from .flow import ENOUGH as FLOW_ENOUGH
 
@@ -24,7 +24,8 @@ class Registration(NamedTuple):
         matrix: ``(B, 3, 3)``, float32: takes pixel coordinates (x, y, 1) of ``a`` to those of ``b``; (0, 0) is the
             centre of the upper left pixel. The identity where ``ok`` is false.
         confidence: ``(B,)``: the probability that the mean error of the four corners is at most 1.5 pixels.
-        ok: ``(B,)``, bool: whether ``matrix`` is to be used.
+        ok: ``(B,)``, bool: whether the motion is to be used, since it is nearer to the truth than no motion more likely
+            than not. On dates that differ much it may be so without being exact: ask the confidence.
         overlap: ``(B, H, W)``, bool: pixels of ``a`` that ``b`` shows too, both of them valid.
         residual: ``(B,)``: how much of the two dates' edges still differs in orientation, 0 (nothing) to 1 (all) or,
             where they contradict each other, above.
@@ -94,8 +95,7 @@ def register(
     padding = (0, -size[1] % unit, 0, -size[0] % unit)
     grey, shown = F.pad(grey[:, None], padding, mode="replicate")[:, 0], F.pad(valid.to(grey.dtype), padding)
     found = estimation.estimate(grey, shown, model, profile, refine == "flow")
-    sure = confidence(found.evidence, profile)
-    ok = sure >= ENOUGH
+    sure, ok = judged(found.evidence, profile)
     padded = (grey.shape[-2], grey.shape[-1])
     matrix = torch.where(ok[:, None, None], motion.to_pixels(found.motion, padded), still)
     field, flow_sure = None, None
@@ -119,35 +119,47 @@ def _grey(x: Tensor, mask: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
     if mask is not None and mask.shape != (len(x), *x.shape[-2:]):
         raise ValueError(f"mask_{name} is (B, H, W) of its images {tuple(x.shape)}, got {tuple(mask.shape)}")
     x = x.float()
+    valid = torch.ones(len(x), *x.shape[-2:], dtype=torch.bool, device=x.device) if mask is None else mask.bool()
+    low, high = x.amin(), x.amax()
     grey = (x[:, 0] + x[:, 1] + x[:, 2]) / 3  # a mean over the channels is slow where they lie last in memory
-    valid = grey.abs() < torch.inf
-    known = x if valid.all() else torch.where(valid[:, None], x, 0.0)
-    low, high = known.amin(), known.amax()
+    if not (low > -torch.inf and high < torch.inf):  # nan is neither
+        known = grey.abs() < torch.inf
+        valid, x = valid & known, torch.where(known[:, None], x, 0.0)
+        low, high = x.amin(), x.amax()
     if low < -1e-3 or high > 1 + 1e-3:
         raise ValueError(f"images to register are in [0, 1], got {name} from {low:g} to {high:g}")
-    return grey, valid if mask is None else valid & mask.bool()
+    return grey, valid
 
 
 def _filled(grey: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Images ``(B, H, W)`` with their mean where they show nothing, and where they show something."""
-    grey = torch.where(valid, grey, 0.0)
     if min(grey.shape[-2:]) > 2 * FLAT:
         valid = valid & ~_flat(grey)
+    if valid.all():
+        return grey, valid
     weight = valid.to(grey.dtype)
     count = weight.sum((-2, -1), keepdim=True).clamp_min(1)
-    mean = (grey * weight).sum((-2, -1), keepdim=True) / count
+    mean = torch.where(valid, grey, 0.0).sum((-2, -1), keepdim=True) / count
     return torch.where(valid, grey, mean), valid
 
 
 def _flat(x: Tensor) -> Tensor:
     """Where ``x`` ``(B, H, W)`` lies in a square of one value ``(B, H, W)``: no data, or as good as none."""
     total = F.pad(x[:, None], (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), mode="replicate")[:, 0]
-    high, low = window_max(_largest_of_four(torch.cat([total, -total])), FLAT).chunk(2)  # low with the other sign
+    high, low = _largest_of_four(total), _largest_of_four(-total)  # low with the other sign
+    if not (_even_squares(high) == -_even_squares(low)).any():  # of these every such square holds one: there is none
+        return torch.zeros_like(x, dtype=torch.bool)
+    high, low = window_max(high, FLAT), window_max(low, FLAT)
     corner = (high == -low).to(torch.uint8)  # where such a square begins
     inside = window_max(F.pad(corner, (FLAT - 1,) * 4), FLAT) > 0
     height, width = inside.shape[-2:]
     inside = inside[:, :, None, :, None].expand(-1, -1, 2, -1, 2).reshape(-1, 2 * height, 2 * width)
     return inside[:, : x.shape[-2], : x.shape[-1]]
+
+
+def _even_squares(x: Tensor) -> Tensor:
+    """The largest value of each square of 2 x 2 that begins at an even place; an odd row or column is left out."""
+    return _largest_of_four(x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2])
 
 
 def _largest_of_four(x: Tensor) -> Tensor:

@@ -1,29 +1,39 @@
-"""How sure a motion is: a logistic function of the evidence, fitted on real pairs moved by known amounts."""
+"""How sure a motion is, and whether it is to be used: logistic functions of the evidence, fitted on real pairs."""
 
 import torch
 from torch import Tensor
 
 TOLERANCE = 1.5  # pixels of mean corner error that a confidence is the probability of
+# Probability that a motion is nearer to the truth than none, below which the identity is kept: to harm is worse than to
+# miss
+ENOUGH = 0.6
 NEAR = 100.0  # a motion of a hundredth of the image's side is near the identity: many pairs come that way
 FAR = 0.15  # of the image's side: what moved farther than this is often a chance likeness of other places
-ENOUGH = 0.15  # confidence below which the identity is kept: from here on no real pair of the calibration came to harm
 
-# by `python -m benchmarks.calibrate_register`, of each profile: one weight per number of `features`
+# by `python -m benchmarks.calibrate_register`, of each profile: that a motion is within the tolerance; that it is that,
+# or nearer than none; one weight per number of `features`
 WEIGHTS = {
-    "accurate": (-1.983, -1.89, 1.875, 4.537, 2.792, 1.49, 0.918, -3.988, 1.64, -2.18, 3.527),
-    "fast": (-2.8, -1.642, 1.741, 5.134, 2.047, 0.436, 0.77, -2.754, 1.237, -1.562, 4.313),
+    "accurate": (
+        (-1.461, -1.865, 1.608, 2.194, 1.257, 1.705, 1.234, -0.645, -1.861, 0.312, -1.188, 1.543),
+        (-2.764, -1.177, 2.06, 3.775, 0.489, -0.026, -0.13, -0.253, -1.494, 0.717, -1.986, 0.706),
+    ),
+    "fast": (
+        (-1.726, -1.358, 1.286, 0.698, 2.441, 2.135, 0.711, -0.172, -1.973, 1.201, -1.406, 3.243),
+        (-3.206, -0.605, 1.376, 1.892, 0.528, -0.278, -0.191, 0.48, -1.241, 0.765, -2.446, 2.368),
+    ),
 }
 
 
 def features(evidence: Tensor) -> Tensor:
     """What the logistic function is linear in: ``(B, F)`` of the evidence ``(B, E)`` of an estimate."""
-    peak, margin, agreement, gain, over_identity, over_nothing, _seen, freedom, moved = evidence.unbind(1)
+    peak, margin, breadth, agreement, gain, over_identity, over_nothing, _seen, freedom, moved = evidence.unbind(1)
     peak = peak.clamp(1, 40).log()
     return torch.stack(
         [
             torch.ones_like(peak),
             peak,
             (margin.clamp_min(0) + 0.1).log(),
+            breadth.clamp(-1, 4),
             agreement,
             gain,
             over_identity.clamp(-10, 10) / 10,
@@ -37,7 +47,14 @@ def features(evidence: Tensor) -> Tensor:
     )
 
 
-def confidence(evidence: Tensor, profile: str) -> Tensor:
-    """The probability ``(B,)`` that the mean corner error is at most :data:`TOLERANCE`; 0 without evidence."""
-    p = (features(evidence) @ evidence.new_tensor(WEIGHTS[profile])).sigmoid()
-    return torch.where(evidence.isfinite().all(1) & p.isfinite(), p, 0.0)
+def judged(evidence: Tensor, profile: str) -> tuple[Tensor, Tensor]:
+    """What the evidence ``(B, E)`` of motions says of them; without evidence nothing is claimed.
+
+    Returns:
+        The probability ``(B,)`` that the mean corner error is at most :data:`TOLERANCE`; and whether a motion is to be
+        used, ``(B,)``, for it is nearer to the truth than none: on dates that differ much it often is without being
+        exact.
+    """
+    p = (features(evidence) @ evidence.new_tensor(WEIGHTS[profile]).T).sigmoid()  # (B, 2)
+    near, nearer = torch.where(evidence.isfinite().all(1, keepdim=True) & p.isfinite(), p, 0.0).unbind(1)
+    return near, nearer >= ENOUGH

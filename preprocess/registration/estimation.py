@@ -9,21 +9,22 @@ from torch import Tensor
 
 from . import flow, motion
 from .blur import blur_gap, shares
-from .features import Spectrum, smoothed, window_max
+from .features import ANGLE, EDGES, Spectrum, edges, smoothed, window_max
 from .refine import refine
 from .search import Effort, search
-from .select import Agreement, clearly, second, select
+from .select import Agreement, clearly, freer, second, select
 
 SIGMA, FLOOR = 1.0, 0.1  # of the orientation maps: pixels of the level they are read on, share of the mean energy
 COARSEST = 80  # pixels, the longest side of the level that the search runs on,
 SHORTEST = 24  # unless its shorter side would come below this
 WINDOW = 6.0  # pixels, of the local normalisation of brightness
 REACH = 3  # pixels over which a hole or a border reaches into the maps of its level
-TUNE = 0.4  # of the mean square residual: what changed loses its weight soon in the last steps
+TUNE = 0.2  # of the mean square residual: what changed loses its weight soon in the last steps
 # How much a turn, scale, shear or perspective of 1 costs, in pixels' mean residuals: pixels that changed are many, and
 # far from independent. And by how much it is divided once a model is chosen
 PRIOR, RELAXED = 4800.0, 20.0
-SMALL, EARNED = 0.01, 1.0  # share of the side below which a motion must gain so many standard errors on the identity
+LIGHT = 0.2  # weight of local brightness beside edges in the search
+SMALL, EARNED = 0.03, 1.5  # share of the side below which a motion must gain so many standard errors on the identity
 
 
 class Profile(NamedTuple):
@@ -32,7 +33,7 @@ class Profile(NamedTuple):
     effort: Effort  # of the search
     coarse: int  # all models
     settle: int  # on maps of twice the size, where the models are then compared; if 0, they are on the small ones
-    close: int  # the chosen model on them, and the most general one if careful,
+    close: int  # the chosen model on them, and a freer one if careful,
     last: int  # and the one of both that is kept
     fine: int  # what then remains, at each finer level
     brightness: float  # weight of local brightness beside orientation in the fine steps
@@ -40,8 +41,8 @@ class Profile(NamedTuple):
 
 
 PROFILES = {
-    "accurate": Profile(Effort(4, 32, 16, 64, 4), 1, 1, 3, 3, 2, 0.5, True),
-    "fast": Profile(Effort(4, 16, 8, 32, 3), 2, 0, 2, 0, 2, 0, False),
+    "accurate": Profile(Effort(6, 32, 16, 64, 4), 1, 2, 3, 4, 2, 0.5, True),
+    "fast": Profile(Effort(4, 16, 8, 32, 3), 2, 0, 3, 0, 2, 0, False),
 }
 
 
@@ -54,7 +55,7 @@ class Estimate(NamedTuple):
     flow: tuple[Tensor, Tensor] | None = None  # of flow.dense: field and its confidence
 
 
-EVIDENCE = ("peak", "margin", "agreement", "gain", "over identity", "over shift", "seen", "freedom", "moved")
+EVIDENCE = ("peak", "margin", "breadth", "agreement", "gain", "over identity", "over shift", "seen", "freedom", "moved")
 
 
 def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool = False) -> Estimate:
@@ -73,40 +74,39 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     for _ in range(granularity(size).bit_length() - 3):  # 4 has none
         levels.append(levels[-1].halved())
     maps = _maps(levels[-1], steps.careful)
-    small = maps.small()
-    qa, qb = (small.orientation * small.seen).chunk(2)
+    small, seen = maps.small()
     counts = tuple(motion.MODELS.values()) if model == "auto" else (motion.MODELS[model],)
-    found = search(qa, qb, counts, steps.effort)
+    a, b = (small * seen[:, None]).chunk(2)
+    found = search(a, b, counts, steps.effort)
     free, prior = _freedom(counts, device), grey.new_tensor([0, 0] + [PRIOR] * 6)
-    fa, fb = small.stacked(0.7)
-    motions = refine(found.starts, fa, fb, free, prior, steps.coarse)
-    # judged on the sharper maps, where a motion that is a little off has lost all agreement
-    if steps.settle:
-        fa, fb = maps.stacked(1.0)
-        motions = refine(motions, fa, fb, free, prior, steps.settle)
+    planes = smoothed(small[:, :EDGES])
+    motions = refine(found.starts, *_dates(planes[:, :ANGLE], seen), free, prior, steps.coarse)
+    if steps.settle:  # judged on the sharper maps, where a motion that is a little off has lost all agreement
+        planes, seen = smoothed(edges(maps.orientation, maps.seen), 2), maps.seen
+        motions = refine(motions, *_dates(planes[:, :ANGLE], seen), free, prior, steps.settle)
     rows = torch.arange(batch, device=device)
-    chosen = (
-        select(Agreement(motions, fa, fb).parts, found.votes) if free.shape[1] > 1 else grey.new_zeros(batch).long()
-    )
+    chosen = grey.new_zeros(batch).long()
+    if free.shape[1] > 1:
+        chosen = select(Agreement(motions, *_dates(planes, seen), EDGES).parts, found.votes)
     candidates = chosen[:, None]
-    if steps.careful and model == "auto":  # the most general model goes on too, for a second look
-        candidates = torch.stack([chosen, torch.full_like(chosen, len(counts) - 1)], 1)
+    if steps.careful and model == "auto":  # a freer model goes on too, for a second look
+        candidates = torch.stack([chosen, freer(chosen)], 1)
     motions, free = motions[rows[:, None], candidates], free[0, candidates]
 
     prior = prior / RELAXED
     for level in reversed(levels):
         maps = maps if level is levels[-1] else _maps(level, steps.careful)
-        fa, fb = maps.stacked(0.7, steps.brightness)
+        fa, fb = maps.stacked(steps.brightness)
         coarsest = level is levels[-1]
         motions = refine(motions, fa, fb, free, prior, steps.close if coarsest else steps.fine, TUNE)
         if motions.shape[1] > 1:
-            better = second(chosen, Agreement(motions, fa, fb).parts)
+            better = second(chosen, Agreement(motions, fa, fb, ANGLE))
             motions, free = motions[rows, better][:, None], free[rows, better][:, None]
         if coarsest:
             motions = refine(motions, fa, fb, free, prior, steps.last, TUNE)
     still = motion.identity(batch, grey)
     both = torch.stack([motions[:, 0], still], 1)
-    agreement = Agreement(both, fa, fb)
+    agreement = Agreement(both, fa, fb, ANGLE)
     over_identity = clearly(agreement.parts[:, 0], agreement.parts[:, 1])
     # nothing is gained by moving; sampling between the pixels costs some agreement, so a small motion has to earn it
     slight = motion.corner_distance(both[:, 0], still, size) < SMALL * max(size)
@@ -115,6 +115,7 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     evidence = [
         found.votes.amax(1),
         found.margin,
+        found.breadth,
         ratio,
         ratio - agreement.ratio[:, 1],
         over_identity.clamp_min(0),
@@ -141,7 +142,8 @@ def _freedom(counts: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _halved(x: Tensor) -> Tensor:
-    rows = x[:, ::2] + x[:, 1::2]  # thrice as fast as a pooling
+    """``x`` ``(..., H, W)`` at half resolution."""
+    rows = x[..., ::2, :] + x[..., 1::2, :]  # thrice as fast as a pooling
     return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
@@ -152,51 +154,50 @@ class _Level(NamedTuple):
     valid: Tensor
 
     def halved(self) -> "_Level":
-        return _Level(*_halved(torch.cat(self)).chunk(2))
+        return _Level(_halved(self.grey), _halved(self.valid))
 
 
 class _Maps(NamedTuple):
-    """Orientation maps of both dates ``(2B, H, W)``, where to trust them (1, else 0), and the spectrum they are from.
+    """What two dates show, each map ``(2B, ..., H, W)``."""
 
-    ``finer`` are such maps ``(2B, H, W)`` that were read at twice the size and averaged, or None.
-    """
+    orientation: Tensor  # of their edges
+    finer: Tensor  # the same read at twice the size and averaged
+    seen: Tensor  # 1 where to trust the others, else 0
+    brightness: Tensor | None  # local
 
-    orientation: Tensor
-    seen: Tensor
-    spectrum: Spectrum
-    finer: Tensor | None = None
+    def small(self) -> tuple[Tensor, Tensor]:
+        """Maps ``(2B, C, h, w)`` of half the size for the search, and where to trust them: ``(2B, h, w)``."""
+        planes = edges(self.finer, self.seen)
+        if self.brightness is not None:
+            planes = torch.cat([planes, LIGHT * (self.brightness * self.seen)[:, None]], 1)
+        return _halved(planes), (_halved(self.seen) == 1).to(planes.dtype)
 
-    def small(self) -> "_Maps":
-        """Maps of half the size: of edges of both sizes, for what two dates have in common is often fine."""
-        q = self.orientation if self.finer is None else (self.orientation + self.finer) / 2
-        return _Maps(_averaged(q), (_halved(self.seen) == 1).to(self.seen.dtype), self.spectrum)
-
-    def stacked(self, smooth: float, brightness: float = 0) -> tuple[Tensor, Tensor]:
-        """Smoothed feature maps ``(B, C + 1, H, W)`` for :func:`refine`; with local brightness if it has a weight."""
-        q = smoothed(self.orientation, smooth)
-        planes = [q.real, q.imag]
-        if brightness:
-            planes.append(brightness * self.spectrum.normalised(SIGMA, WINDOW, FLOOR))
-        a, b = torch.stack([*planes, self.seen], 1).chunk(2)
-        return a, b
+    def stacked(self, brightness: float) -> tuple[Tensor, Tensor]:
+        """Feature maps ``(B, C + 1, H, W)`` of both dates for :func:`refine`; with brightness if it has a weight."""
+        planes = smoothed(self.orientation)
+        if brightness and self.brightness is not None:
+            planes = torch.cat([planes, brightness * self.brightness[:, None]], 1)
+        return _dates(planes, self.seen)
 
 
-def _averaged(q: Tensor) -> Tensor:
-    """Complex ``q`` ``(B, H, W)`` at half resolution."""
-    real, imaginary = _halved(torch.cat([q.real, q.imag])).chunk(2)
-    return torch.complex(real, imaginary)
+def _dates(planes: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """``planes`` ``(2B, C, H, W)`` with where they are ``seen`` ``(2B, H, W)``, of each date: ``(B, C + 1, H, W)``."""
+    a, b = torch.cat([planes, seen[:, None]], 1).chunk(2)
+    return a, b
 
 
 def _maps(level: _Level, careful: bool) -> _Maps:
     """The maps of two dates at half the size of their ``level``; see :class:`Profile` for ``careful``."""
     half = level.halved()
-    spectrum, finer = Spectrum(half.grey), None
-    if careful:
-        share, full = torch.cat(shares(blur_gap(*half.grey.chunk(2)))), Spectrum(level.grey)
-        spectrum.soften(share)
-        full.soften(4 * share)
-        finer = _averaged(full.orientation(SIGMA, FLOOR))
-    return _Maps(spectrum.orientation(SIGMA, FLOOR), _inner(half.valid), spectrum, finer)
+    spectrum, seen = Spectrum(half.grey), _inner(half.valid)
+    if not careful:
+        orientation = spectrum.orientation(SIGMA, FLOOR)
+        return _Maps(orientation, orientation, seen, None)
+    share, full = torch.cat(shares(blur_gap(*half.grey.chunk(2)))), Spectrum(level.grey)
+    spectrum.soften(share)
+    full.soften(4 * share)
+    finer = _halved(full.orientation(SIGMA, FLOOR))
+    return _Maps(spectrum.orientation(SIGMA, FLOOR), finer, seen, spectrum.normalised(SIGMA, WINDOW, FLOOR))
 
 
 def _inner(valid: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What two dates of a place have in common whatever the light: orientation of edges and locally normalised brightness.
 
-All filters are Gaussians applied in the frequency domain, where a derivative, a blur that makes both dates equally
-sharp and a smoothing cost one product.
+What an image is filtered with is applied in the frequency domain, where a derivative and a blur that makes both dates
+equally sharp cost one product.
 """
 
 import math
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+EDGES, ANGLE = 3, 2  # maps that `edges` gives, and the first of them, which tell the orientation
 PAD = 12  # pixels of mirrored border, against the wrap-around of the filters
 
 
@@ -47,12 +48,31 @@ def _gradient(sigma: float, size: tuple[int, int], device: torch.device) -> Tens
     return torch.complex(-fy.expand(size), fx.expand(size)) * (2 * math.pi * gaussian(sigma, size, device))
 
 
-def smoothed(x: Tensor, sigma: float) -> Tensor:
-    """``x`` ``(..., H, W)``, complex, smoothed by a Gaussian; beyond its borders is nothing."""
-    height, width = x.shape[-2:]
-    size = (quick_length(height + PAD), quick_length(width + PAD))
-    spectrum = torch.fft.fft2(x, s=size) * gaussian(sigma, size, x.device)
-    return torch.fft.ifft2(spectrum)[..., :height, :width]
+def edges(orientation: Tensor, seen: Tensor) -> Tensor:
+    """Edges as maps ``(B, 3, H, W)``, blind to contrast: their orientation and their strength.
+
+    Of the strength its mean is taken. It tells a town from fields, where the town changed and no single edge stayed.
+
+    Args:
+        orientation: of edges, ``(B, 2, H, W)``, see :meth:`Spectrum.orientation`.
+        seen: ``(B, H, W)``, 1 where the image shows something, else 0; the maps are 0 there.
+    """
+    x, y = orientation.unbind(1)
+    strength = torch.hypot(x, y)
+    mean = (strength * seen).sum((-2, -1), keepdim=True) / seen.sum((-2, -1), keepdim=True).clamp_min(1)
+    return torch.cat([orientation, (strength - mean)[:, None]], 1) * seen[:, None]
+
+
+def smoothed(x: Tensor, times: int = 1) -> Tensor:
+    """``x`` ``(..., H, W)`` under a binomial filter, a Gaussian of variance ``times / 2``; beyond its borders is 0."""
+    for _ in range(times):
+        for axis in (-2, -1):
+            n = x.shape[axis] - 1
+            y = x / 2
+            y.narrow(axis, 1, n).add_(x.narrow(axis, 0, n), alpha=0.25)
+            y.narrow(axis, 0, n).add_(x.narrow(axis, 1, n), alpha=0.25)
+            x = y
+    return x
 
 
 def window_max(x: Tensor, side: int) -> Tensor:
@@ -79,13 +99,13 @@ class Spectrum:
 
     def soften(self, covariance: Tensor) -> None:
         """Blur by a Gaussian of ``covariance`` ``(B, 3)``: xx, xy, yy in square pixels."""
-        xx, xy, yy = (c[:, None, None] for c in covariance.unbind(-1))
+        xx, xy, yy = (-2 * math.pi**2 * c[:, None, None] for c in covariance.unbind(-1))
         fx, fy = frequencies(self.padded, covariance.device)
-        exponent = xx * fx**2 + 2 * xy * (fx * fy) + yy * fy**2
-        self.values = self.values * torch.exp(-2 * math.pi**2 * exponent)
+        exponent = (2 * xy * fy * fx).add_(xx * fx**2).add_(yy * fy**2)
+        self.values = self.values * exponent.exp_()
 
     def orientation(self, sigma: float, floor: float) -> Tensor:
-        """Orientation of edges ``(B, H, W)``: complex, its angle twice theirs, its length 0 to 1.
+        """Orientation of edges ``(B, 2, H, W)``: a vector, its angle twice theirs, its length 0 to 1.
 
         Blind to contrast and to its sign.
 
@@ -94,8 +114,10 @@ class Spectrum:
             floor: the gradient energy, relative to the image's mean, at which an edge has half its weight.
         """
         g = self._crop(torch.fft.ifft2(self.values * _gradient(sigma, self.padded, self.values.device)))
-        energy = g.real.square() + g.imag.square()
-        return g * g / (energy + floor * energy.mean((-2, -1), keepdim=True) + 1e-10)
+        x, y = g.real.contiguous(), g.imag.contiguous()
+        energy = (x * x).addcmul_(y, y)
+        weight = (energy + floor * energy.mean((-2, -1), keepdim=True)).add_(1e-10).reciprocal_()
+        return torch.stack([(x - y).mul_(x + y).mul_(weight), (2 * x).mul_(y).mul_(weight)], 1)
 
     def normalised(self, sigma: float, window: float, floor: float) -> Tensor:
         """Brightness ``(B, H, W)`` smoothed by ``sigma``, less its mean and over its deviation in a ``window``.

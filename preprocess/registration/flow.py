@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import motion
-from .refine import robust, slopes
+from .features import ANGLE
+from .refine import equations
 from .select import Agreement, clearly
 
 WINDOWS = (16.0, 12.0, 10.0, 10.0)  # pixels of the maps: sigma of the window of each step
@@ -36,18 +37,15 @@ def dense(motions: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     field = a.new_zeros(len(a), 2, *size)
     for sigma in WINDOWS:
         moved = motion.sample(b, motions, size, field)
-        target, now = a[:, :-1, None], moved[:, :-1]
-        gx, gy = slopes(target + now)
-        r = target - now
-        w, _ = robust(r, a[:, -1:] * motion.inside(moved[:, -1]), TUNE)
-        products = torch.stack([(u * v).sum(1) for u, v in ((gx, gx), (gx, gy), (gy, gy), (gx, r), (gy, r))], 1)
-        xx, xy, yy, xr, yr = _smooth((products * w[:, None])[:, :, 0], sigma).unbind(1)  # (B, H, W) each
+        terms, _ = equations(a[:, :-1, None], moved[:, :-1], a[:, -1:] * motion.inside(moved[:, -1]), TUNE)
+        terms = F.pad(terms[:, 0], (1, 1, 1, 1))  # at the border there is no slope
+        xx, xy, yy, xr, yr = _smooth(terms, sigma).unbind(1)  # (B, H, W) each
         ridge = RIDGE * (xx + yy).mean((-2, -1), keepdim=True) / 2 + 1e-6
         xx, yy = xx + ridge, yy + ridge
         step = torch.stack([yy * xr - xy * yr, xx * yr - xy * xr], 1) / (xx * yy - xy * xy).clamp_min(1e-9)[:, None]
         field = _smooth(field + step, sigma / 2)
     # in units of the energy, for a field between the pixels blurs what it samples
-    both = (Agreement(motions, a, b, f) for f in (field, None))
+    both = (Agreement(motions, a, b, ANGLE, f) for f in (field, None))
     with_it, without = (x.parts[:, 0] / x.energy for x in both)
     return field, (SLOPE * (clearly(with_it, without) - MIDDLE)).sigmoid()
 

@@ -41,6 +41,7 @@ class Coarse(NamedTuple):
     starts: Tensor  # (B, M, 3, 3), the best motion of each model
     votes: Tensor  # (B, M), in standard deviations of those for a shift, less what its parameters cost
     margin: Tensor  # (B,), how many more votes the best shape has at its best shift than anywhere else
+    breadth: Tensor  # (B,), mean vote of a block for the best motion, each in standard deviations of its own
 
 
 @lru_cache(maxsize=16)
@@ -71,16 +72,26 @@ def _shapes(counts: tuple[int, ...], effort: Effort, device: torch.device) -> tu
 
 
 @lru_cache(maxsize=8)
-def _windows(blocks: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Blocks as maps of 1 and 0 ``(K, H, W)``, and their centres ``(K, 2)``, in centred units."""
-    rows, columns = (
-        F.one_hot(torch.arange(n) * blocks // n, blocks).T.float() for n in (height, width)
-    )  # (blocks, H), (blocks, W)
-    windows = (rows[:, None, :, None] * columns[None, :, None, :]).flatten(0, 1)
-    x, y = motion.axes(height, width, torch.device("cpu"))
-    middle_x, middle_y = (columns * x).sum(1) / columns.sum(1), (rows * y).sum(1) / rows.sum(1)
-    at = torch.stack(torch.broadcast_tensors(middle_x, middle_y[:, None]), -1).flatten(0, 1)
-    return windows.to(device), at.to(device)
+def _centres(blocks: int, height: int, width: int, device: torch.device) -> Tensor:
+    """The middles of the blocks ``(K, 2)``, row by row, in centred units; the last of a side may be cut."""
+    middles = []
+    for along, n in zip(motion.axes(height, width, device), (width, height), strict=True):
+        side = -(-n // blocks)
+        first = torch.arange(blocks, device=device) * side
+        last = (first + side).clamp_max(n) - 1
+        middles.append((along[first.clamp_max(n - 1)] + along[last]) / 2)
+    return torch.stack(torch.broadcast_tensors(middles[0], middles[1][:, None]), -1).flatten(0, 1)
+
+
+@lru_cache(maxsize=32)
+def _waves(first: int, places: int, length: int, count: int, device: torch.device) -> Tensor:
+    """The first ``count`` waves of a Fourier transform of ``length``, at places from ``first`` on, complex.
+
+    ``(places, count)``
+    """
+    at = torch.arange(first, first + places, dtype=torch.float64)
+    angle = 2 * math.pi / length * torch.outer(at, torch.arange(count, dtype=torch.float64))
+    return torch.complex(angle.cos().float(), angle.sin().float()).to(device)
 
 
 @lru_cache(maxsize=8)
@@ -91,13 +102,13 @@ def _places(counts: tuple[int, ...], effort: Effort, size: tuple[int, int], devi
         places in the surfaces of all blocks, one after the other, ``(S * side^2, K)``, to the nearest pixel.
     """
     shapes, _ = _shapes(counts, effort, device)
-    _, centres = _windows(effort.blocks, *size, device)
+    centres = _centres(effort.blocks, *size, device)
     reach = _reach(size)
-    nearest = (_displaced(centres, motion.step(shapes)[None])[0] * (max(size) / 2)).round().long()  # (K, S, 2)
+    nearest = (_displaced(centres, motion.step(shapes)[None])[0] * (max(size) / 2)).round().long()  # (K, 2, S)
     border = int(nearest.abs().max()) + 1
     stride = 2 * (reach + border) + 1
     steps = torch.arange(2 * reach + 1, device=device) + border
-    row, column = nearest[..., 1, None, None] + steps[:, None], nearest[..., 0, None, None] + steps
+    row, column = nearest[:, 1, :, None, None] + steps[:, None], nearest[:, 0, :, None, None] + steps
     block = torch.arange(len(centres), device=device)[:, None, None, None] * stride**2
     return (block + row * stride + column).flatten(1).T.int().contiguous(), reach + border
 
@@ -106,20 +117,20 @@ def _reach(size: tuple[int, int]) -> int:
     return math.ceil(REACH * max(size))
 
 
-def search(qa: Tensor, qb: Tensor, counts: tuple[int, ...], effort: Effort) -> Coarse:
-    """The best motions from ``qa`` to ``qb``, orientation maps ``(B, H, W)`` complex, of each model.
+def search(a: Tensor, b: Tensor, counts: tuple[int, ...], effort: Effort) -> Coarse:
+    """The best motions from ``a`` to ``b`` of each model.
 
     Args:
-        qa: the map of the first date.
-        qb: of the second.
+        a: feature maps of the first date, ``(B, C, H, W)``, 0 where it shows nothing.
+        b: of the second.
         counts: degrees of freedom of the models.
         effort: how many motions are tried.
     """
-    batch, size, device = len(qa), (qa.shape[-2], qa.shape[-1]), qa.device
-    windows, centres = _windows(effort.blocks, *size, device)
+    batch, size, device = len(a), (a.shape[-2], a.shape[-1]), a.device
+    centres = _centres(effort.blocks, *size, device)
     shapes, ends = _shapes(counts, effort, device)
     places, span = _places(counts, effort, size, device)
-    votes = _votes(qa, qb, windows, span)
+    votes = _votes(a, b, effort.blocks, span)
 
     # every shape at every shift; so many columns are summed up as fast as one
     columns = F.pad(votes.flatten(1).T, (0, -batch % TOGETHER)).contiguous()
@@ -140,12 +151,15 @@ def search(qa: Tensor, qb: Tensor, counts: tuple[int, ...], effort: Effort) -> C
     # then around the best of each model
     for i in range(effort.rounds):
         drawn = found[:, :, :, None] + _drawn(effort.drawn, i, device) * free[:, None]  # (B, M, T, D, 8)
-        worth = _sum(votes, centres, motion.step(drawn.flatten(1, 3)), max(size)).unflatten(1, drawn.shape[1:4])
+        worth = _read(votes, centres, motion.step(drawn.flatten(1, 3)), max(size)).sum(1).unflatten(1, drawn.shape[1:4])
         best, which = (worth - _charge(drawn)).max(-1)  # (B, M, T)
         found = drawn.gather(3, which[..., None, None].expand(-1, -1, -1, 1, 8))[:, :, :, 0]
         best, order = best.topk(max(1, best.shape[2] // 2), -1)
         found = found.gather(2, order[..., None].expand(-1, -1, -1, 8))
-    return Coarse(motion.step(found[:, :, 0]), best[:, :, 0], margin)
+    starts, best = motion.step(found[:, :, 0]), best[:, :, 0]
+    winner = starts[torch.arange(batch, device=device), best.argmax(1)]
+    each = _read(votes, centres, winner[:, None], max(size))[..., 0] / (votes.flatten(2).std(-1) + 1e-6)
+    return Coarse(starts, best, margin, each.mean(1))
 
 
 @lru_cache(maxsize=32)
@@ -165,18 +179,31 @@ def _margin(worth: Tensor, best: Tensor, place: Tensor, side: int) -> Tensor:
     return surface.amax(1) - torch.where(apart, surface, -torch.inf).amax(1)
 
 
-def _votes(qa: Tensor, qb: Tensor, windows: Tensor, span: int) -> Tensor:
-    """What each block of ``qa`` has in common with ``qb`` at shifts of up to ``span`` pixels, ``(B, K, h, w)``.
+def _votes(a: Tensor, b: Tensor, blocks: int, span: int) -> Tensor:
+    """What each block of ``a`` has in common with ``b`` at shifts of up to ``span`` pixels, ``(B, K, h, w)``.
 
-    In standard deviations of the whole image's.
+    In standard deviations of the whole image's. A block is a small part of the image, and the shifts are few: products
+    with as many rows of the Fourier matrix cost a fifth of fast transforms of images that are 0 but for a block.
     """
-    height, width = qa.shape[-2:]
-    least = 2 * span + 1
-    size = (quick_length(max(height + span, least)), quick_length(max(width + span, least)))
-    blocks = torch.fft.fft2(qa[:, None] * windows, s=size).conj()
-    other = torch.fft.fft2(qb, s=size) * gaussian(SMOOTH, size, qa.device)
-    votes = torch.fft.ifft2(blocks * other[:, None]).real.roll((span, span), (-2, -1))
-    votes = votes[..., :least, :least]
+    batch, planes, height, width = a.shape
+    least, device = 2 * span + 1, a.device
+    rows, columns = (quick_length(max(n + span, least)) for n in (height, width))
+    count = columns // 2 + 1  # of frequencies along x; the others are their conjugates
+    other = torch.fft.rfft2(b, s=(rows, columns)) * gaussian(SMOOTH, (rows, columns), device)[:, :count]
+    a = F.pad(a, (0, -width % blocks, 0, -height % blocks))
+    along_x = torch.view_as_real(_waves(0, a.shape[-1], columns, count, device)).flatten(-2).unflatten(0, (blocks, -1))
+    along_y = _waves(0, a.shape[-2], rows, rows, device).unflatten(0, (blocks, -1)).mT
+    common = other.new_zeros(blocks, rows, batch, blocks, count)
+    for i in range(planes):
+        x = a[:, i].unflatten(-1, (blocks, -1)).permute(2, 0, 1, 3).flatten(1, 2)
+        x = torch.view_as_complex((x @ along_x).unflatten(-1, (-1, 2)))  # (column, B * H, f)
+        x = x.unflatten(1, (batch, blocks, -1)).permute(2, 3, 1, 0, 4).flatten(2)  # (row, y, B * column * f)
+        common.addcmul_((along_y @ x).view_as(common), other[:, i].transpose(0, 1)[:, :, None])
+    votes = (_waves(-span, least, rows, rows, device) @ common.flatten(2)).view(blocks, least, batch, blocks, count)
+    twice = torch.full((count,), 2.0, device=device)
+    twice[0] = twice[-1] = 1  # these two are their own conjugates
+    back = torch.view_as_real((_waves(-span, least, columns, count, device) * twice).conj().resolve_conj())
+    votes = (torch.view_as_real(votes).flatten(-2) @ back.flatten(-2).T).permute(2, 0, 3, 1, 4).flatten(1, 2)
     deviation = votes.sum(1).square().mean((-2, -1)).sqrt() + 1e-12
     return votes / deviation[:, None, None, None]
 
@@ -187,14 +214,15 @@ def _charge(d: Tensor) -> Tensor:
 
 
 def _displaced(p: Tensor, motions: Tensor) -> Tensor:
-    """By how much ``motions`` ``(B, N, 3, 3)`` displace the points ``(K, 2)``: ``(B, K, N, 2)``."""
-    at = F.pad(p, (0, 1), value=1) @ motions.flatten(1, 2).mT  # (B, K, 3 N)
-    at = at.unflatten(-1, (-1, 3))
-    return at[..., :2] / at[..., 2:].clamp_min(motion.NEAR) - p[:, None]
+    """By how much ``motions`` ``(B, N, 3, 3)`` displace the points ``(K, 2)``: ``(B, K, 2, N)``."""
+    at = F.pad(p, (0, 1), value=1) @ motions.permute(0, 3, 2, 1).flatten(2)  # (B, K, 3 * N)
+    at = at.unflatten(-1, (3, -1))
+    return (at[:, :, :2] / at[:, :, 2:].clamp_min(motion.NEAR)).sub_(p[:, :, None])
 
 
-def _sum(votes: Tensor, centres: Tensor, motions: Tensor, side: int) -> Tensor:
-    """Votes ``(B, N)`` for ``motions`` ``(B, N, 3, 3)`` of maps whose longer side is ``side``."""
-    at = _displaced(centres, motions) * (side / votes.shape[-1])  # to grid_sample's -1 to 1
-    seen = F.grid_sample(votes.flatten(0, 1)[:, None], at.flatten(0, 1)[:, :, None], align_corners=False)
-    return seen.unflatten(0, votes.shape[:2]).sum((1, 2, 4))
+def _read(votes: Tensor, centres: Tensor, motions: Tensor, side: int) -> Tensor:
+    """Votes ``(B, K, N)`` of the blocks for ``motions`` ``(B, N, 3, 3)`` of maps whose longer side is ``side``."""
+    at = _displaced(centres, motions).mul_(side / votes.shape[-1])  # to grid_sample's -1 to 1
+    where = at.mT.contiguous().flatten(0, 1)[:, None]
+    seen = F.grid_sample(votes.flatten(0, 1)[:, None], where, align_corners=False)
+    return seen.view(*votes.shape[:2], -1)

@@ -5,32 +5,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import motion
+from .refine import dot
 
 BLOCKS = 8  # the image is judged in BLOCKS x BLOCKS parts
 # What similarity, affine motion and homography must gain over each simpler model: standard errors over the parts; and
 # share of the agreement times standard errors, so that a small gain counts where it is the same everywhere
-CLEARLY, WORTH = (1.4, 1.6, 1.6), (0.03, 0.05, 0.065)
+CLEARLY, WORTH = (1.0, 1.6, 1.4), (0.03, 0.05, 0.08)
 # By how much each must gain in votes over a shift; or the freer two in agreement, as a share
-VOTES, MUCH = (0.05, 0.1, 0.1), 0.09
-ARRIVED = torch.inf, 0.05, 0.02, torch.inf  # what a homography must be worth to replace each model in the end
+VOTES, MUCH = (0.15, 0.1, 0.25), 0.1
+FREER = (1, 3, 3, 3)  # for each model the one that is looked at beside it in the end
+MILD = 0.03  # what a homography must be worth to replace a similarity where the dates agree wholly
 
 
 class Agreement:
     """How far two dates agree, part by part, under motions ``(B, M, 3, 3)`` and a field, see :func:`motion.sample`.
 
+    Of the feature maps ``a`` and ``b``, see :func:`refine`, as many count as are said, from the first on.
+
     Attributes:
-        parts: mean agreement of their orientation maps ``(B, M, BLOCKS^2)``, in units of the maps' own energy.
+        parts: mean agreement of their edges ``(B, M, BLOCKS^2)``, in units of the maps' own energy.
         energy: what an overlap of the same edges would have, ``(B, M)``.
         ratio: the same over the whole overlap, from 1 (the same edges) over 0 (nothing in common), ``(B, M)``.
         seen: share of the image that both dates show, ``(B, M)``.
     """
 
-    def __init__(self, motions: Tensor, a: Tensor, b: Tensor, field: Tensor | None = None) -> None:
+    def __init__(self, motions: Tensor, a: Tensor, b: Tensor, planes: int, field: Tensor | None = None) -> None:
         moved = motion.sample(b, motions, (a.shape[-2], a.shape[-1]), field)
         seen = a[:, -1, None] * motion.inside(moved[:, -1])
-        a, b = a[:, :2, None], moved[:, :2]
-        common = (a * b).sum(1) * seen
-        one, two = ((x.square().sum(1) * seen).mean((-2, -1)) for x in (a, b))
+        a, b = a[:, :planes, None], moved[:, :planes]
+        common = dot(a, b) * seen
+        one, two = ((dot(x, x) * seen).mean((-2, -1)) for x in (a, b))
         self.energy = (one * two).sqrt().clamp_min(1e-9)
         self.parts = F.adaptive_avg_pool2d(common, BLOCKS).flatten(2)
         self.ratio = self.parts.mean(-1) / self.energy
@@ -78,16 +82,22 @@ def select(parts: Tensor, votes: Tensor) -> Tensor:
     return chosen
 
 
-def second(first: Tensor, parts: Tensor) -> Tensor:
-    """1 ``(B,)`` where a homography beats the model that was chosen first after all, else 0.
+def freer(chosen: Tensor) -> Tensor:
+    """The model ``(B,)`` that goes on beside each of those that :func:`select` chose."""
+    return chosen.new_tensor(FREER)[chosen]
 
-    Of two motions that are refined to the end a gain tells more than of two on their way: a homography that was not
-    chosen had sometimes not arrived yet. One that gains on a mere shift, where neither a similarity nor an affine
-    motion did, has bent itself to what changed.
+
+def second(chosen: Tensor, agreement: Agreement) -> Tensor:
+    """1 ``(B,)`` where the freer model beats the one that was chosen after all, else 0.
+
+    Of two motions that are refined to the end a gain tells more than of two on their way, and any will do: it finds a
+    small turn, a mild perspective. But where a similarity was enough so far, a homography bends itself to what changed,
+    and gains by that: it must be worth the more, the less the dates agree.
 
     Args:
-        first: what :func:`select` chose, ``(B,)``.
-        parts: of that model and of the homography, ``(B, 2, P)``.
+        chosen: what :func:`select` chose, ``(B,)``.
+        agreement: of that model and of the :func:`freer` one.
     """
-    worth = parts.new_tensor(ARRIVED)[first]
-    return beats(parts[:, 1], parts[:, 0], CLEARLY[-1], worth).long()
+    worth = torch.where(chosen == 1, (1 - agreement.ratio[:, 0]) ** 3 + MILD, 0.0)
+    better = beats(agreement.parts[:, 1], agreement.parts[:, 0], 0.0, worth)
+    return (better & (chosen < len(FREER) - 1)).long()
