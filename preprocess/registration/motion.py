@@ -87,12 +87,6 @@ def parameters(h: Tensor) -> Tensor:
     return (h.flatten(-2) - still) @ table.T / table.square().sum(1)
 
 
-def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """The motion ``(B, 3, 3)`` that turns by ``angle`` (radians), grows by ``scale`` and moves by ``shift`` (B, 2)."""
-    c, s, zero, one = scale * angle.cos(), scale * angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-    return torch.stack([c, -s, shift[..., 0], s, c, shift[..., 1], zero, zero, one], -1).unflatten(-1, (3, 3))
-
-
 def apply(motion: Tensor, p: Tensor) -> Tensor:
     """Where ``motion`` ``(B, 3, 3)`` takes the points ``p``, ``(N, 2)`` or ``(B, N, 2)``: ``(B, N, 2)``."""
     q = p @ motion[:, :, :2].mT + motion[:, None, :, 2]
