@@ -14,7 +14,7 @@ CLEARLY, WORTH = (1.0, 1.6, 1.4), (0.03, 0.05, 0.08)
 # By how much each must gain in votes over a shift; or the freer two in agreement, as a share
 VOTES, MUCH = (0.15, 0.1, 0.25), 0.1
 FREER = (1, 3, 3, 3)  # for each model the one that is looked at beside it in the end
-MILD = 0.03  # what a homography must be worth to replace a similarity where the dates agree wholly
+ARRIVED = (0.006, 0.03, 0.0, torch.inf)  # what that must be worth, at least
 
 
 class Agreement:
@@ -90,14 +90,14 @@ def freer(chosen: Tensor) -> Tensor:
 def second(chosen: Tensor, agreement: Agreement) -> Tensor:
     """1 ``(B,)`` where the freer model beats the one that was chosen after all, else 0.
 
-    Of two motions that are refined to the end a gain tells more than of two on their way, and any will do: it finds a
-    small turn, a mild perspective. But where a similarity was enough so far, a homography bends itself to what changed,
-    and gains by that: it must be worth the more, the less the dates agree.
+    Of two motions that are refined to the end a gain tells more than of two on their way, and a small one will do: it
+    finds a small turn, a mild perspective. But where a similarity was enough so far, a homography bends itself to what
+    changed, and gains by that: it must be worth the more, the less the dates agree.
 
     Args:
         chosen: what :func:`select` chose, ``(B,)``.
         agreement: of that model and of the :func:`freer` one.
     """
-    worth = torch.where(chosen == 1, (1 - agreement.ratio[:, 0]) ** 3 + MILD, 0.0)
-    better = beats(agreement.parts[:, 1], agreement.parts[:, 0], 0.0, worth)
-    return (better & (chosen < len(FREER) - 1)).long()
+    changed = torch.where(chosen == 1, (1 - agreement.ratio[:, 0]) ** 3, 0.0)
+    worth = agreement.ratio.new_tensor(ARRIVED)[chosen] + changed
+    return beats(agreement.parts[:, 1], agreement.parts[:, 0], 0.0, worth).long()
