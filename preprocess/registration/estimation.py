@@ -1,6 +1,5 @@
 """The motion between two dates, coarse to fine, and what speaks for it."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -78,7 +77,7 @@ def estimate(grey: Tensor, valid: Tensor, model: str, profile: str, dense: bool 
     counts = tuple(motion.MODELS.values()) if model == "auto" else (motion.MODELS[model],)
     a, b = (small * seen[:, None]).chunk(2)
     found = search(a, b, counts, steps.effort)
-    free, prior = _freedom(counts, device), grey.new_tensor([0, 0] + [PRIOR] * 6)
+    free, prior = motion.freedom(counts, device)[None], grey.new_tensor([0, 0] + [PRIOR] * 6)
     planes = smoothed(small[:, :EDGES])
     motions = refine(found.starts, *_dates(planes[:, :ANGLE], seen), free, prior, steps.coarse)
     if steps.settle:  # judged on the sharper maps, where a motion that is a little off has lost all agreement
@@ -133,12 +132,6 @@ def granularity(size: tuple[int, int]) -> int:
     while max(size) > COARSEST * unit and min(size) > SHORTEST * unit:
         unit *= 2
     return unit
-
-
-@lru_cache(maxsize=16)
-def _freedom(counts: tuple[int, ...], device: torch.device) -> Tensor:
-    """1 for the parameters ``(1, M, 8)`` that models of so many degrees of freedom may move, else 0."""
-    return (torch.arange(8) < torch.tensor(counts)[:, None]).float().to(device)[None]
 
 
 def _halved(x: Tensor) -> Tensor:

@@ -63,6 +63,12 @@ def generators(p: Tensor) -> Tensor:
     return torch.stack([torch.stack(along_x, -1), torch.stack(along_y, -1)])
 
 
+@lru_cache(maxsize=16)
+def freedom(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """1 for the parameters ``(M, 8)`` that models of so many degrees of freedom may move, else 0."""
+    return (torch.arange(8) < torch.tensor(counts)[:, None]).float().to(device)
+
+
 @lru_cache(maxsize=8)
 def _steps(device: torch.device) -> tuple[Tensor, Tensor]:
     """The nine numbers of the identity ``(9,)``, and what each parameter of :func:`generators` adds: ``(8, 9)``."""

@@ -128,38 +128,50 @@ def search(a: Tensor, b: Tensor, counts: tuple[int, ...], effort: Effort) -> Coa
     """
     batch, size, device = len(a), (a.shape[-2], a.shape[-1]), a.device
     centres = _centres(effort.blocks, *size, device)
-    shapes, ends = _shapes(counts, effort, device)
     places, span = _places(counts, effort, size, device)
     votes = _votes(a, b, effort.blocks, span)
+    found, margin = _everywhere(votes, places, size, counts, effort)
+    starts, best = _around(votes, centres, found, max(size), counts, effort)
+    winner = starts[torch.arange(batch, device=device), best.argmax(1)]
+    each = _read(votes, centres, winner[:, None], max(size))[..., 0] / (votes.flatten(2).std(-1) + 1e-6)
+    return Coarse(starts, best, margin, each.mean(1))
 
-    # every shape at every shift; so many columns are summed up as fast as one
+
+def _everywhere(
+    votes: Tensor, places: Tensor, size: tuple[int, int], counts: tuple[int, ...], effort: Effort
+) -> tuple[Tensor, Tensor]:
+    """Every shape at every shift: parameters of the best of each model ``(B, M, T, 8)``, and the margin ``(B,)``."""
+    batch, device = len(votes), votes.device
+    shapes, ends = _shapes(counts, effort, device)
+    # so many columns are summed up as fast as one
     columns = F.pad(votes.flatten(1).T, (0, -batch % TOGETHER)).contiguous()
     worth = F.embedding_bag(places, columns, mode="sum")[:, :batch].T.unflatten(1, (len(shapes), -1))  # (B, S, side^2)
     best, place = worth.max(-1)
     best = best - _charge(shapes)
     reach = _reach(size)
     side = 2 * reach + 1
-    margin = _margin(worth, best, place, side)
     shift = torch.stack([place % side - reach, place // side - reach], -1) / (max(size) / 2)
     tried = torch.cat([shift, shapes[:, 2:].expand(batch, -1, -1)], -1)  # (B, S, 8)
     mine = torch.arange(len(shapes), device=device) < torch.tensor(ends, device=device)[:, None]  # (M, S)
     top = torch.where(mine, best[:, None], -torch.inf).topk(min(effort.kept, len(shapes)), -1).indices  # (B, M, T)
-    free = (torch.arange(8) < torch.tensor(counts)[:, None]).float().to(device)[:, None]  # (M, 1, 8)
     # a model with fewer shapes than are kept takes freer ones, as far as it can follow them
-    found = tried[torch.arange(batch, device=device)[:, None, None], top] * free  # (B, M, T, 8)
+    found = tried[torch.arange(batch, device=device)[:, None, None], top] * motion.freedom(counts, device)[:, None]
+    return found, _margin(worth, best, place, side)
 
-    # then around the best of each model
+
+def _around(
+    votes: Tensor, centres: Tensor, found: Tensor, side: int, counts: tuple[int, ...], effort: Effort
+) -> tuple[Tensor, Tensor]:
+    """The best motions ``(B, M, 3, 3)`` around those with parameters ``found`` ``(B, M, T, 8)``, and their votes."""
+    free = motion.freedom(counts, votes.device)[:, None, None]
     for i in range(effort.rounds):
-        drawn = found[:, :, :, None] + _drawn(effort.drawn, i, device) * free[:, None]  # (B, M, T, D, 8)
-        worth = _read(votes, centres, motion.step(drawn.flatten(1, 3)), max(size)).sum(1).unflatten(1, drawn.shape[1:4])
+        drawn = found[:, :, :, None] + _drawn(effort.drawn, i, votes.device) * free  # (B, M, T, D, 8)
+        worth = _read(votes, centres, motion.step(drawn.flatten(1, 3)), side).sum(1).unflatten(1, drawn.shape[1:4])
         best, which = (worth - _charge(drawn)).max(-1)  # (B, M, T)
         found = drawn.gather(3, which[..., None, None].expand(-1, -1, -1, 1, 8))[:, :, :, 0]
         best, order = best.topk(max(1, best.shape[2] // 2), -1)
         found = found.gather(2, order[..., None].expand(-1, -1, -1, 8))
-    starts, best = motion.step(found[:, :, 0]), best[:, :, 0]
-    winner = starts[torch.arange(batch, device=device), best.argmax(1)]
-    each = _read(votes, centres, winner[:, None], max(size))[..., 0] / (votes.flatten(2).std(-1) + 1e-6)
-    return Coarse(starts, best, margin, each.mean(1))
+    return motion.step(found[:, :, 0]), best[:, :, 0]
 
 
 @lru_cache(maxsize=32)
