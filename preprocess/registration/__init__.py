@@ -24,8 +24,8 @@ class Registration(NamedTuple):
         matrix: ``(B, 3, 3)``, float32: takes pixel coordinates (x, y, 1) of ``a`` to those of ``b``; (0, 0) is the
             centre of the upper left pixel. The identity where ``ok`` is false.
         confidence: ``(B,)``: the probability that the mean error of the four corners is at most 1.5 pixels.
-        ok: ``(B,)``, bool: whether the motion is to be used, since it is nearer to the truth than no motion more likely
-            than not. On dates that differ much it may be so without being exact: ask the confidence.
+        ok: ``(B,)``, bool: whether the motion is to be used, since it is probably nearer to the truth than none. On
+            dates that differ much it may be so without being exact: ask the confidence.
         overlap: ``(B, H, W)``, bool: pixels of ``a`` that ``b`` shows too, both of them valid.
         residual: ``(B,)``: how much of the two dates' edges still differs in orientation, 0 (nothing) to 1 (all) or,
             where they contradict each other, above.

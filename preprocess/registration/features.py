@@ -51,7 +51,7 @@ def _gradient(sigma: float, size: tuple[int, int], device: torch.device) -> Tens
 def edges(orientation: Tensor, seen: Tensor) -> Tensor:
     """Edges as maps ``(B, 3, H, W)``, blind to contrast: their orientation and their strength.
 
-    Of the strength its mean is taken. It tells a town from fields, where the town changed and no single edge stayed.
+    The strength is less its mean. It tells a town from fields, where the town changed and no single edge stayed.
 
     Args:
         orientation: of edges, ``(B, 2, H, W)``, see :meth:`Spectrum.orientation`.
