@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.report import keep
-from changecap.baselines import medoid
+from changecap.evaluation.baselines import medoid
 from changecap.metrics import measure, truth
 
 CAPTIONS = Path(os.environ.get("CHANGECAP_SHARED", "../shared")) / "captions" / "levir_cc.json"

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 import changecap
 import preprocess
 from benchmarks.report import keep
-from changecap.captioner import Captioner
 from changecap.data import load
 from changecap.data.dataset import PairDataset
 from changecap.data.synthetic import write
-from changecap.flag import says_no_change
-from changecap.intervals import Difference, Totals, differences, intervals
-from changecap.jsonfile import read_lines
+from changecap.inference.captioner import Captioner
+from changecap.io.json_file import read_lines
+from changecap.language.no_change import says_no_change
 from changecap.metrics import measure
+from changecap.metrics.intervals import Difference, Totals, differences, intervals
 from preprocess import Pair, build, corrupt
 
 OUT, DATA = Path("runs/chain"), Path("runs/chain/synth256")

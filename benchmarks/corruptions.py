@@ -3,7 +3,7 @@
 ``python -m benchmarks.corruptions``: PSNR and SSIM of the degraded against the clean image at 256 pixels, mean of 24
 pairs; how far pixels move; CPU time. The sheet is written to ``docs/corruptions.png``. ``python -m
 benchmarks.corruptions levels`` prints the levels at which the corruptions of a group are comparably bad; those of the
-table in ``preprocess/corrupt.py`` are made so.
+table in ``preprocess/corruption.py`` are made so.
 """
 
 import sys
@@ -18,7 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from benchmarks.report import keep
 from changecap.data.synthetic import render_pair
 from preprocess import Pair, corrupt
-from preprocess.corrupt import CORRUPTIONS, GROUPS, SEVERITIES, degraded, drawn, seeds_of
+from preprocess.corruption import CORRUPTIONS, GROUPS, SEVERITIES, degraded, drawn, seeds_of
 
 PAIRS, SIZE, SEED = 24, 256, 5
 NAMES, DATASET = [str(i) for i in range(PAIRS)], "simulated"

@@ -17,8 +17,8 @@ import torch
 import zoo
 from benchmarks.plain_beam import plain_beam
 from benchmarks.report import keep, matmul_rate, read_rate
-from changecap.decode import Found, search
-from changecap.decoding import Decoding
+from changecap.inference.decoding import Decoding
+from changecap.inference.search import Found, search
 
 VOCAB, WORDS, PLAIN_PAIRS = 500, 11, 6
 PACE = 2.0  # by how much the end's logit rises with each word

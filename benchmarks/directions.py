@@ -9,7 +9,7 @@ from collections import Counter
 
 from benchmarks.metrics import CAPTIONS
 from benchmarks.report import keep
-from changecap.directions import TURNS, refusal, rewrite, then
+from changecap.language.directions import TURNS, refusal, rewrite, then
 
 
 def main() -> None:

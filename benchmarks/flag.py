@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.report import keep
-from changecap.flag import NO_CHANGE, says_no_change
+from changecap.language.no_change import NO_CHANGE, says_no_change
 
 SHARED = Path(os.environ.get("CHANGECAP_SHARED", "../shared"))
 PARAPHRASES = Path(__file__).parents[1] / "tests" / "golden" / "flag"

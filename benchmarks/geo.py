@@ -13,21 +13,21 @@ import numpy as np
 
 import zoo
 from benchmarks.report import keep
-from changecap import checkpoint
-from changecap.vocabulary import Vocabulary
+from changecap.checkpoints import checkpoint
+from changecap.language.vocabulary import Vocabulary
 
 SIDE, TILE, WINDOW = 20_000, 512, (9_000, 11_000, 256, 256)
 BACKBONE = {"name": "resnet18", "stride": 16}
 WORDS = Vocabulary.build(["a building appears on bare land"])  # what is said is of no interest here
 READ = f"""
 import sys, time
-import changecap, changecap.geo
+import changecap, changecap.io.geotiff
 def peak():  # not getrusage: its ru_maxrss begins with that of the process that started this one
     with open("/proc/self/status") as status:
         return int(status.read().split("VmHWM:")[1].split()[0]) / 1024
 captioner = changecap.load(sys.argv[3])
 before, start = peak(), time.perf_counter()
-found = changecap.geo.read_pair(*sys.argv[1:3], window={WINDOW})
+found = changecap.io.geotiff.read_pair(*sys.argv[1:3], window={WINDOW})
 assert found.valid.all() and found.pair.b.float().std() > 10
 took = time.perf_counter() - start
 captioner(*sys.argv[1:3], window={WINDOW})

@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.metrics import CAPTIONS
 from benchmarks.report import keep
+from changecap.language.vocabulary import read_words
 from changecap.metrics import NAMES, Statistics, measure, meteor, score
-from changecap.vocabulary import read_words
 
 FOLDER = CAPTIONS.parents[1] / "golden" / "metrics" / "public"
 GOALS = dict.fromkeys(NAMES, 1e-9) | {"METEOR": 1e-4}  # of the corpus value

@@ -20,8 +20,8 @@ import torch
 
 from benchmarks import plug_light
 from benchmarks.report import keep
-from preprocess.blur import blur_gap
-from preprocess.illuminate import illuminate
+from preprocess.illumination import illuminate
+from preprocess.sharpness import blur_gap
 
 SHARED = Path(os.environ.get("CHANGECAP_SHARED", "../shared")).resolve()
 TOOLS, PAIRS = SHARED / "tools", SHARED / "pairs" / "public"

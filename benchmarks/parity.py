@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.report import machine
-from changecap.parity import Check, parity
+from changecap.evaluation.parity import Check, parity
 
 PAGE, FIXTURES = Path("docs/parity.md"), Path("tests/golden")
 HEAD = """# Parity with the authors' code

@@ -17,14 +17,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import changecap
-from changecap import doctor
-from changecap.data import load, synthetic
-from changecap.data.palette import to_rgb
-from changecap.data.save import save
+from changecap.data import doctor, load, synthetic
+from changecap.data.file_pairs import Job
 from changecap.data.synthetic.render import render_pair
-from changecap.figure import draw
-from changecap.jobs import Job
-from changecap.prepare import chain_of, prepare_files
+from changecap.inference.figure import draw
+from changecap.inference.prepare import chain_of, prepare_files
+from changecap.io.images import save
+from changecap.landcover import to_rgb
 from preprocess import Pair, corrupt
 
 DOCS = Path("docs")

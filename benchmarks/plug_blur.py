@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from preprocess.blur import blur_gap
+from preprocess.sharpness import blur_gap
 
 torch.set_num_threads(1)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from preprocess.illuminate import illuminate
+from preprocess.illumination import illuminate
 
 torch.set_num_threads(1)
 

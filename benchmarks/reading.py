@@ -20,8 +20,8 @@ from tqdm import tqdm
 from benchmarks.report import keep
 from changecap.data import Example, Stored
 from changecap.data.dataset import PairDataset, read_image
-from changecap.data.palette import to_rgb
 from changecap.data.synthetic.render import render_pair
+from changecap.landcover import to_rgb
 
 PAIRS, SIZE, BATCH, ROUNDS = 64, 256, 32, 5
 GOAL = 20  # times as many pairs/s from the pack as from PNG

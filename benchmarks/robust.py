@@ -15,9 +15,9 @@ import changecap
 from benchmarks.demo import SEEDS, card, run_all
 from benchmarks.report import keep
 from benchmarks.robustness import ROOT, table
-from changecap.ablation import Ablation
-from changecap.ablation.grid import HELD_OUT
-from preprocess.corrupt import SEVERITIES
+from changecap.robustness import Ablation
+from changecap.robustness.grid import HELD_OUT
+from preprocess.corruption import SEVERITIES
 
 MODELS = ("mmodalcc", "rsiccformer")
 WAYS: dict[str, tuple[str, ...]] = {"plain": ("preprocess.steps=[]",), "robust": ()}  # beside experiment=MODEL_robust

@@ -24,13 +24,13 @@ from PIL import Image
 import changecap
 import zoo
 from benchmarks.report import keep
-from changecap.ablation import Ablation, bench
-from changecap.ablation.grid import CLEAN, Condition, Grid, Setting, grid_of, steps
-from changecap.ablation.outcome import meteor_there
-from changecap.ablation.pairs import read
-from changecap.ablation.run import Bench
 from changecap.data import ensure, load
 from changecap.metrics import measure
+from changecap.robustness import Ablation, bench
+from changecap.robustness.grid import CLEAN, Condition, Grid, Setting, grid_of, steps
+from changecap.robustness.measurements import meteor_there
+from changecap.robustness.pairs import read
+from changecap.robustness.run import Bench
 from preprocess import Pair, build, corrupt
 
 ROOT = Path("data/synth")

@@ -24,11 +24,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes must not share ou
 import numpy as np
 from PIL import Image, ImageDraw
 
-from changecap import baselines, data
-from changecap.data.palette import to_rgb
+from changecap import data
 from changecap.data.synthetic import render_pair, write
 from changecap.data.synthetic.grammar import captions
-from changecap.flag import says_no_change
+from changecap.evaluation import baselines
+from changecap.landcover import to_rgb
+from changecap.language.no_change import says_no_change
 from changecap.metrics import score
 from changecap.metrics.facts import fact_scores
 

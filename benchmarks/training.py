@@ -18,7 +18,7 @@ import zoo
 from benchmarks.report import keep, matmul_rate
 from changecap.data.synthetic.grammar import captions
 from changecap.data.synthetic.scene import draw_scene
-from changecap.vocabulary import Vocabulary
+from changecap.language.vocabulary import Vocabulary
 
 THREADS = 2
 # name: pairs in a step, side of the images in pixels, steps

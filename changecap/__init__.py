@@ -4,22 +4,22 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .ablation import ablate as ablate
-    from .captioner import Caption as Caption
-    from .captioner import Captioner as Captioner
-    from .captioner import create_model as create_model
-    from .captioner import load as load
+    from .inference.captioner import Caption as Caption
+    from .inference.captioner import Captioner as Captioner
+    from .inference.captioner import create_model as create_model
+    from .inference.captioner import load as load
     from .metrics import score as score
+    from .robustness import ablate as ablate
 
 __version__ = metadata.version("changecap")
 
 # Public name -> module, loaded at first use: the command line must answer before torch is there.
 _PUBLIC = {
-    "Caption": ".captioner",
-    "Captioner": ".captioner",
-    "ablate": ".ablation",
-    "create_model": ".captioner",
-    "load": ".captioner",
+    "Caption": ".inference.captioner",
+    "Captioner": ".inference.captioner",
+    "ablate": ".robustness",
+    "create_model": ".inference.captioner",
+    "load": ".inference.captioner",
     "score": ".metrics",
 }
 __all__ = ["Caption", "Captioner", "ablate", "create_model", "load", "score"]

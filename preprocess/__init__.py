@@ -1,12 +1,12 @@
 """Pixels to pixels: what is done to a pair of images and its maps before a captioner sees them."""
 
-from .blur import BlurGap, blur_gap, equalise
-from .chain import Chain, build
-from .corrupt import corrupt
-from .illuminate import Illumination, illuminate
+from .corruption import corrupt
+from .illumination import Illumination, illuminate
 from .pair import Pair
+from .pipeline import Chain, build
 from .registration import Registration, register
-from .warp import warp, warp_pair
+from .resample import warp, warp_pair
+from .sharpness import BlurGap, blur_gap, equalise
 
 __all__ = [
     "BlurGap",

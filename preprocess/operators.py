@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
-from . import blur
+from . import sharpness
 
 
 def gamma(x: Tensor, exponent: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ _SKYLIGHT = (1.0, 0.95, 0.85)  # of what the sun takes away in shadow, by channe
 def gaussian_blur(x: Tensor, sigma: Tensor, largest: float) -> Tensor:
     """Blur by Gaussians of standard deviation ``sigma`` ``(B,)``; none is above ``largest``."""
     side = min(x.shape[-2:])
-    return blur.gaussian(x, sigma * side, largest * side)
+    return sharpness.gaussian(x, sigma * side, largest * side)
 
 
 def motion_blur(x: Tensor, length: Tensor, angle: Tensor, largest: float) -> Tensor:
@@ -126,7 +126,7 @@ def motion_blur(x: Tensor, length: Tensor, angle: Tensor, largest: float) -> Ten
         largest: the longest path there can be.
     """
     side = min(x.shape[-2:])
-    return blur.motion(x, length * side, -torch.rad2deg(angle), largest * side)
+    return sharpness.motion(x, length * side, -torch.rad2deg(angle), largest * side)
 
 
 def resolution(x: Tensor, pixel: float) -> Tensor:

@@ -1,7 +1,7 @@
 """The steps that a chain is made of, each a module from pair to pair.
 
 Some always act; the others are augmentations and act in training mode only, as dropout does. Geometry is drawn once for
-all four tensors; light and blur for each date, see :mod:`preprocess.drawn`.
+all four tensors; light and blur for each date, see :mod:`preprocess.photometric`.
 """
 
 from abc import abstractmethod
@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from . import recipe
-from .blur import KINDS, blur_gap, equalise
-from .corrupting import Corrupt
-from .drawn import Brightness, Defocus, Gamma, GaussianBlur, MotionBlur
-from .illuminate import METHODS, illuminate
+from . import second_cc_augmentation
+from .corruption_step import Corrupt
+from .illumination import METHODS, illuminate
 from .pair import Pair
+from .photometric import Brightness, Defocus, Gamma, GaussianBlur, MotionBlur
 from .registration import register
 from .registration.estimation import PROFILES
 from .registration.motion import MODELS
+from .resample import warp, warp_pair
+from .sharpness import KINDS, blur_gap, equalise
 from .step import Parameters, Step, probability
-from .turns import turned, turns
-from .warp import warp, warp_pair
+from .symmetry import turned, turns
 
 
 class Register(Step):
@@ -80,7 +80,7 @@ class Illuminate(Step):
 
 
 class Equalise(Step):
-    """Blur the sharper date until both are as sharp; see :func:`preprocess.blur.equalise`."""
+    """Blur the sharper date until both are as sharp; see :func:`preprocess.sharpness.equalise`."""
 
     words: Mapping[str, Sequence[str]] = {"kind": KINDS}
 
@@ -146,9 +146,12 @@ class Rotate90(_Turning):
 
 
 class SecondCC(Step):
-    """The recipe of SECOND-CC on the fly: with probability ``p`` one of its variants; see :mod:`preprocess.recipe`."""
+    """The recipe of SECOND-CC on the fly: with probability ``p`` one of its variants.
 
-    draws = 2 + recipe.DRAWS
+    See :mod:`preprocess.second_cc_augmentation`.
+    """
+
+    draws = 2 + second_cc_augmentation.DRAWS
     turns = True
 
     def __init__(self, p: float = 0.9) -> None:
@@ -157,10 +160,10 @@ class SecondCC(Step):
 
     def forward(self, pair: Pair, u: Tensor) -> tuple[Pair, Parameters]:
         """See :meth:`Step.forward`; ``variant`` counts in the recipe's order, -1 is none."""
-        which = torch.where(u[:, 0] < self.p, (len(recipe.VARIANTS) * u[:, 1]).long(), -1)
-        names = ["none" if i < 0 else recipe.VARIANTS[i] for i in which.tolist()]
-        plan = recipe.plan(names, u[:, 2:])
-        return recipe.apply(pair, plan), {"variant": which, "turn": plan.turn}
+        which = torch.where(u[:, 0] < self.p, (len(second_cc_augmentation.VARIANTS) * u[:, 1]).long(), -1)
+        names = ["none" if i < 0 else second_cc_augmentation.VARIANTS[i] for i in which.tolist()]
+        plan = second_cc_augmentation.plan(names, u[:, 2:])
+        return second_cc_augmentation.apply(pair, plan), {"variant": which, "turn": plan.turn}
 
 
 STEPS: Mapping[str, type[Step]] = {

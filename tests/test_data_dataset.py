@@ -8,12 +8,11 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from changecap import doctor
-from changecap.data import Example
+from changecap.data import Example, doctor
 from changecap.data.dataset import PairDataset, read_image, read_map
 from changecap.data.example import MAX_PIXELS
-from changecap.data.palette import PALETTE
 from changecap.errors import DataError
+from changecap.landcover import PALETTE
 
 HEIGHT, WIDTH = 6, 10
 

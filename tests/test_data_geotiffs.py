@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_data_pack import packs, same
-from test_geo import GRID, HEIGHT, WIDTH, noise, write
+from test_data_cache import packs, same
+from test_io_geotiff import GRID, HEIGHT, WIDTH, noise, write
 
-from changecap import captioner, data, doctor, geo
-from changecap.cli import main
-from changecap.data.palette import PALETTE
+from changecap import data
+from changecap.cli.entry import main
+from changecap.data import doctor
 from changecap.errors import DataError
+from changecap.inference import captioner
+from changecap.io import geotiff
+from changecap.landcover import PALETTE
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def test_a_set_gives_what_a_captioner_sees_of_the_same_files(tmp_path, scale):
     root = scenes(tmp_path, shift=7)
     options = {"bands": "5,1,2", "scale": scale}
     pair = data.load("folder", root, "test", maps=False, **options)[1]
-    expected = geo.read_pair(root / "A/1.tif", root / "B/1.tif", **options)
+    expected = geotiff.read_pair(root / "A/1.tif", root / "B/1.tif", **options)
     assert pair.a.shape == (3, HEIGHT, WIDTH - 7)
     assert same(pair, expected.pair)
 
@@ -147,7 +150,7 @@ def test_every_format_of_files_takes_bands_and_scale(tmp_path, name):
     (root / "test.txt").write_text("0.tif\n")
     options = {"bands": "4,3,2", "scale": "0,4000"}
     files = (root / places[name] / date / "0.tif" for date in "AB")
-    assert same(data.load(name, root, "test", maps=False, **options)[0], geo.read_pair(*files, **options).pair)
+    assert same(data.load(name, root, "test", maps=False, **options)[0], geotiff.read_pair(*files, **options).pair)
 
 
 # doctor

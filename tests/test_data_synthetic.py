@@ -13,9 +13,9 @@ from changecap.data.synthetic import PARAMETERS, render_pair, write
 from changecap.data.synthetic.grammar import NO_CHANGE, captions
 from changecap.data.synthetic.scene import BUILDING, PLAYGROUND, draw_scene
 from changecap.errors import DataError
-from changecap.facts import CLASSES, PLACES, parse
+from changecap.evaluation.nearest_neighbour import nearest
+from changecap.language.facts import CLASSES, PLACES, parse
 from changecap.metrics.facts import fact_scores
-from changecap.nearest import nearest
 
 WRITING = import_module("changecap.data.synthetic.write")  # the name alone is the function
 SPLITS = ("train", "val", "test")

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-import test_data_chg2cap_tokens
-import test_data_hdf5
+import test_data_formats_chg2cap_tokens
+import test_data_formats_hdf5
 from PIL import Image
 from rasterio.transform import from_origin
 
-from changecap import geo
 from changecap.data import Example, reader
+from changecap.data.cache import PAGE, Pack
 from changecap.data.dataset import PairDataset, read_image, read_map
-from changecap.data.pack import PAGE, Pack
-from changecap.data.palette import to_rgb
+from changecap.data.file_pairs import jobs_of_list
 from changecap.errors import DataError
-from changecap.jobs import jobs_of_list
-from changecap.vocabulary import Vocabulary
+from changecap.io import geotiff as geo
+from changecap.landcover import to_rgb
+from changecap.language.vocabulary import Vocabulary
 
 FILES = 1000  # of each format
 MEMORY = 2 << 30  # bytes of address space beyond what the imports took
@@ -73,7 +73,7 @@ def hdf5(part):
     """What is made of the files of an HDF5 data set and read with ``part`` of them mutated."""
 
     def make(folder):
-        test_data_hdf5.write(folder)
+        test_data_formats_hdf5.write(folder)
         return next(folder.glob(part)).read_bytes()
 
     def read(path):
@@ -88,7 +88,9 @@ def chg2cap(part):
     """The same of the files of Chg2Cap."""
 
     def make(folder):
-        test_data_chg2cap_tokens.write(folder, "test_1.png", "test_2.png", lines=["test_1.png-0", "test_2.png-2"])
+        test_data_formats_chg2cap_tokens.write(
+            folder, "test_1.png", "test_2.png", lines=["test_1.png-0", "test_2.png-2"]
+        )
         return (folder / part).read_bytes()
 
     def read(path):

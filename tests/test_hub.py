@@ -8,9 +8,10 @@ from huggingface_hub import constants
 
 import changecap
 import zoo
-from changecap import Captioner, checkpoint, weights
+from changecap import Captioner
+from changecap.checkpoints import checkpoint, weights
 from changecap.errors import CheckpointError, ConfigError, WeightsUnavailableError
-from changecap.vocabulary import Vocabulary
+from changecap.language.vocabulary import Vocabulary
 
 WORDS = Vocabulary.build(["a house is built"])
 BACKBONE = {"name": "resnet10t", "stride": 8, "options": {"channels": [8, 12, 16, 20], "stem_width": 8}}

@@ -1,7 +1,7 @@
 import pytest
 
 from changecap.errors import DataError
-from changecap.facts import Fact
+from changecap.language.facts import Fact
 from changecap.metrics import classes
 from changecap.metrics.facts import class_scores, fact_scores
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from changecap.errors import DataError
-from changecap.flag import NO_CHANGE
+from changecap.language.no_change import NO_CHANGE
 from changecap.metrics import METRICS, NAMES, score, score_files, statistics
 
 SAME = ["there is no difference", "the two scenes seem identical", "the scene is the same as before"]

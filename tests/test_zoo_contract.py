@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import zoo
-from changecap.decode import search
-from changecap.decoding import Decoding
+from changecap.inference.decoding import Decoding
+from changecap.inference.search import search
 
 SIZE, VOCAB = 48, 30
 MODES = [{}, {"released": True}, {"pre_norm": True}]

@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 import zoo
-from changecap.ablation import bench
-from changecap.captioner import Captioner
-from changecap.data.palette import to_rgb
-from changecap.vocabulary import Vocabulary
+from changecap.inference.captioner import Captioner
+from changecap.landcover import to_rgb
+from changecap.language.vocabulary import Vocabulary
+from changecap.robustness import bench
 
 SAME = ["there is no difference", "the scene is the same as before", "no change has occurred"]
 BUILT = ["a house appears beside the road", "a building is built beside the road"]

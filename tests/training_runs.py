@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from changecap import checkpoint
-from changecap import train as training
-from changecap.data.palette import to_rgb
-from changecap.train import train
+from changecap.checkpoints import checkpoint
+from changecap.landcover import to_rgb
+from changecap.training import loop as training
+from changecap.training.loop import train
 
 SIZE = 32
 SAME = ["there is no difference", "the two scenes seem identical"]

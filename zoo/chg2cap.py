@@ -23,9 +23,9 @@ from .captioner import Captioner, Memory, State
 from .layers.attention import KeyValue, look
 from .layers.backbone import token_grid
 from .layers.blocks import Dates, bottleneck, feed_forward, xavier
-from .layers.pair import PairBackbone
+from .layers.pair_input import PairBackbone
 from .layers.position import FirstPositions, GridPosition
-from .layers.words import DecoderLayer, WordDecoder
+from .layers.word_decoder import DecoderLayer, WordDecoder
 
 # Mean and deviation of LEVIR-CC's pixels (0 to 255), by which the authors normalise.
 LEVIR_CC = ((100.6790, 99.5023, 84.9932), (50.9820, 48.4838, 44.7057))
@@ -36,7 +36,7 @@ class Chg2Cap(Captioner):
 
     Args:
         vocab: number of words V.
-        inputs: ``"rgb"``, ``"maps"`` or ``"both"``, see :class:`zoo.layers.pair.PairBackbone`.
+        inputs: ``"rgb"``, ``"maps"`` or ``"both"``, see :class:`zoo.layers.pair_input.PairBackbone`.
         backbone: keyword arguments of :class:`zoo.layers.backbone.Backbone`; its width C is the encoder's.
         image_size: side in pixels of the images the position tables are made for; other grids interpolate them.
         classes: number S of land-cover classes, the unlabelled one included.

@@ -22,9 +22,9 @@ from .layers.attention import Attention, KeyValue
 from .layers.backbone import Backbone, token_grid
 from .layers.blocks import CrossBlock, Dates, Fusion, feed_forward, xavier
 from .layers.linear import Linear
-from .layers.pair import INPUTS, need_maps, planes
+from .layers.pair_input import INPUTS, need_maps, planes
 from .layers.position import GridPosition
-from .layers.words import WordDecoder
+from .layers.word_decoder import WordDecoder
 
 # The authors' semantic images: the SECOND palette with white (no change) painted black.
 PALETTE = ((0, 0, 0), (0, 0, 255), (128, 128, 128), (0, 128, 0), (0, 255, 0), (128, 0, 0), (255, 0, 0))

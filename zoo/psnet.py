@@ -21,9 +21,9 @@ from .captioner import Captioner, Memory, State
 from .layers.attention import Attention
 from .layers.backbone import token_grid
 from .layers.blocks import Dates, feed_forward, xavier
-from .layers.pair import PairBackbone
+from .layers.pair_input import PairBackbone
 from .layers.position import FirstPositions, GridPosition
-from .layers.words import DecoderLayer, WordDecoder
+from .layers.word_decoder import DecoderLayer, WordDecoder
 
 TRUNK = {"name": "vit_base_patch32_224", "stride": 32}
 SCALES = 3  # of the authors' code
@@ -34,7 +34,7 @@ class PSNet(Captioner):
 
     Args:
         vocab: number of words V.
-        inputs: ``"rgb"``, as published, ``"maps"`` or ``"both"``, see :class:`zoo.layers.pair.PairBackbone`.
+        inputs: ``"rgb"``, as published, ``"maps"`` or ``"both"``, see :class:`zoo.layers.pair_input.PairBackbone`.
         backbone: keyword arguments of :class:`zoo.layers.backbone.Backbone`; without a name those of the published one.
         image_size: side in pixels of the images the position tables are made for; other grids interpolate them.
         classes: number S of land-cover classes, the unlabelled one included.

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from .captioner import Captioner, Memory, State
 from .layers.backbone import token_grid
 from .layers.blocks import CrossBlock, Fusion, xavier
-from .layers.pair import PairBackbone
+from .layers.pair_input import PairBackbone
 from .layers.position import GridPosition
-from .layers.words import DecoderLayer, WordDecoder
+from .layers.word_decoder import DecoderLayer, WordDecoder
 
 
 class RSICCformer(Captioner):
@@ -29,7 +29,7 @@ class RSICCformer(Captioner):
 
     Args:
         vocab: number of words V.
-        inputs: ``"rgb"``, as published, ``"maps"`` or ``"both"``; see :class:`zoo.layers.pair.PairBackbone`.
+        inputs: ``"rgb"``, as published, ``"maps"`` or ``"both"``; see :class:`zoo.layers.pair_input.PairBackbone`.
         backbone: keyword arguments of :class:`zoo.layers.backbone.Backbone`.
         image_size: side in pixels of the images the position tables are made for; other grids interpolate them.
         classes: number S of land-cover classes, the unlabelled one included.

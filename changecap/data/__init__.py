@@ -6,9 +6,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..bands import RGB, Bands, Scale
 from ..errors import ConfigError
-from ..jsonfile import read_json
+from ..io.bands import RGB, Bands, Scale
+from ..io.json_file import read_json
 from .example import Example, Stored
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def load(
         size: side in pixels that everything is resized to; ``None`` keeps the files' own.
         maps: whether land-cover maps are read.
         palette: ``strict`` or ``nearest``, what is done about a colour off the palette.
-        bands: of GeoTIFFs, those that are red, green and blue; see :class:`changecap.geo.Scene`.
+        bands: of GeoTIFFs, those that are red, green and blue; see :class:`changecap.io.geotiff.Scene`.
         scale: of GeoTIFFs, the numbers that become 0 and 255.
         pack: read from one memory-mapped file of decoded pairs, which is written the first time.
         workers: threads that decode for the pack.
@@ -63,7 +63,7 @@ def load(
         DataError: the data set is incomplete or broken.
     """
     read = reader(name).read
-    from .dataset import PairDataset  # brings torch, which the simulator's processes do without
+    from .dataset import PairDataset
 
     dataset = PairDataset(read(Path(root), split, maps), split, size, maps, palette, bands, scale, prepare)
     if pack:
@@ -87,7 +87,7 @@ def reader(name: str) -> ModuleType:
     """
     if name not in READERS:
         raise ConfigError(f"unknown data set format data.name={name!r}, expected one of: {', '.join(READERS)}")
-    return import_module(f".{READERS[name]}", __name__)
+    return import_module(f".formats.{READERS[name]}", __name__)
 
 
 def ensure(data: Mapping[str, Any], progress: bool = True) -> None:

@@ -15,12 +15,12 @@ from tqdm import tqdm
 
 from preprocess import Chain, Pair
 
-from .. import geo
-from ..bands import RGB, Bands, Scale, bands_of, limits_of
+from .. import landcover as palette
 from ..errors import DataError
-from . import palette
+from ..io import geotiff
+from ..io.bands import RGB, Bands, Scale, bands_of, limits_of
+from .cache import Pack, packed
 from .example import MAX_PIXELS, Example, Source, Stored
-from .pack import Pack, packed
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class PairDataset:
         size: side in pixels that everything is resized to; ``None`` keeps the files' own.
         maps: whether land-cover maps are read.
         palette: ``"strict"``: a colour off the palette is an error; ``"nearest"``: it is snapped and counted.
-        bands: of GeoTIFFs, those that are red, green and blue; see :class:`changecap.geo.Scene`.
+        bands: of GeoTIFFs, those that are red, green and blue; see :class:`changecap.io.geotiff.Scene`.
         scale: of GeoTIFFs, the numbers that become 0 and 255.
         prepare: what is done to each pair in its own size.
     """
@@ -170,35 +170,35 @@ def together(files: Sequence[Source]) -> list[Path]:
     """Those ``files`` of a pair that are brought to one grid: all if all are GeoTIFFs, both images, or none."""
     paths: list[Path] = []
     for file in files:
-        if not geo.is_geotiff(file):
+        if not geotiff.is_geotiff(file):
             break
         paths.append(file)
     return paths[: len(paths) // 2 * 2]
 
 
-def read_together(paths: Sequence[Path], bands: Bands, scale: Scale, palette: str) -> geo.GeoPair:
-    """What the GeoTIFFs ``paths``, two images and perhaps two maps, share; see :func:`geo.read_pair`.
+def read_together(paths: Sequence[Path], bands: Bands, scale: Scale, palette: str) -> geotiff.GeoPair:
+    """What the GeoTIFFs ``paths``, two images and perhaps two maps, share; see :func:`geotiff.read_pair`.
 
     Raises:
         DataError: a file is missing or damaged, or they share no place.
     """
     maps: dict[str, Any] = {"sem_a": paths[2], "sem_b": paths[3]} if len(paths) == 4 else {}
-    return geo.read_pair(paths[0], paths[1], bands=bands, scale=scale, palette=palette, **maps)
+    return geotiff.read_pair(paths[0], paths[1], bands=bands, scale=scale, palette=palette, **maps)
 
 
 def read_image(path: Source, bands: Bands = RGB, scale: Scale = None) -> Tensor:
-    """The image in file ``path`` as RGB ``(3, H, W)`` uint8; of a GeoTIFF ``bands``, see :func:`geo.read_image`.
+    """The image in file ``path`` as RGB ``(3, H, W)`` uint8; of a GeoTIFF ``bands``, see :func:`geotiff.read_image`.
 
     Raises:
         DataError: the file is missing, is no image, is cut short or too large.
     """
-    if geo.is_geotiff(path):
-        return geo.read_image(path, bands, scale)
+    if geotiff.is_geotiff(path):
+        return geotiff.read_image(path, bands, scale)
     return torch.from_numpy(read_rgb(path, "image")).permute(2, 0, 1).contiguous()
 
 
 def read_map(path: Source, mode: str = "strict") -> Tensor:
-    """The land-cover map in file ``path`` as classes ``(H, W)`` uint8; see :func:`palette.to_classes`.
+    """The land-cover map in file ``path`` as classes ``(H, W)`` uint8; see :func:`landcover.to_classes`.
 
     Raises:
         DataError: as :func:`read_image`, or a colour is not on the palette.
@@ -213,11 +213,11 @@ def read_rgb(path: Source, what: str) -> np.ndarray:
         DataError: the file is missing, is no image, is cut short or too large; a map is grey.
     """
     if isinstance(path, Stored):
-        from . import hdf5
+        from .formats import hdf5
 
         return hdf5.pixels(path)
-    if what != "image" and geo.is_geotiff(path):
-        return geo.read_colours(path)
+    if what != "image" and geotiff.is_geotiff(path):
+        return geotiff.read_colours(path)
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
-from ..facts import Fact
+from ..language.facts import Fact
 
 MAX_PIXELS = 64_000_000  # of one image; more is a scene, or a decompression bomb
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..flag import says_no_change
-from ..vocabulary import read_words
+from ..language.no_change import says_no_change
+from ..language.vocabulary import read_words
 from . import cider, ngrams
 from .described import described
 from .sentences import Pairs, all_references, in_ids, pair, read_sentences, some, unique_ids

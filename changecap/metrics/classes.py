@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..claims import claims
 from ..errors import DataError
-from ..facts import CLASSES
+from ..language.claims import claims
+from ..language.facts import CLASSES
 
 Change = tuple[str, str]  # class before, class after
 

@@ -6,7 +6,7 @@ Needs facts, which only data made by the simulator has.
 from collections.abc import Mapping, Sequence
 
 from ..errors import DataError
-from ..facts import Fact, mentioned, parse
+from ..language.facts import Fact, mentioned, parse
 from . import classes
 
 

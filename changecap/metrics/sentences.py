@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..jsonfile import read_json
+from ..io.json_file import read_json
 
 _RULES = {
     "missing_hypotheses": "without a hypothesis, scored as an empty sentence",

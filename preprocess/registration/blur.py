@@ -1,7 +1,7 @@
 """Blur: how much more of it one date of a pair has than the other.
 
-Not the estimator of :mod:`preprocess.blur`, which weighs tables of kernels to say which blur it was, for a person or an
-image that is to be kept. Here a covariance is enough, of a date that may be moved, and it costs a twentieth.
+Not the estimator of :mod:`preprocess.sharpness`, which weighs tables of kernels to say which blur it was, for a person
+or an image that is to be kept. Here a covariance is enough, of a date that may be moved, and it costs a twentieth.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Says facts in words, in the manner of SECOND-CC: lower case, no full stop, passive voice.
 
-Every caption states every change of its pair, in reading order; :func:`changecap.facts.parse` reads it back.
+Every caption states every change of its pair, in reading order; :func:`changecap.language.facts.parse` reads it back.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ...facts import NOUNS, NUMBERS, PLACES, Fact
+from ...language.facts import NOUNS, NUMBERS, PLACES, Fact
 
 T = TypeVar("T")
 CAPTIONS = 5  # a pair

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...facts import Fact
+from ...language.facts import Fact
 from . import textures as grain
 from .layout import (
     BANK,

@@ -14,7 +14,7 @@ from math import hypot
 
 import numpy as np
 
-from ...facts import CLASSES, PLACES, Fact
+from ...language.facts import CLASSES, PLACES, Fact
 
 WORLD = 256.0
 CELL = WORLD / 3

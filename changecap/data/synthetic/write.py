@@ -18,8 +18,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from ...errors import DataError
-from ..palette import PALETTE
-from ..second_cc import CAPTIONS
+from ...landcover import PALETTE
+from ..formats.second_cc import CAPTIONS
 from .grammar import captions
 from .render import render_pair
 

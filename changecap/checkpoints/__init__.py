@@ -1,0 +1,1 @@
+"""Weights on disk: our folders, and the authors' files brought into them."""

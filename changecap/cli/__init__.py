@@ -1,0 +1,5 @@
+"""The command line; the only place that knows Hydra."""
+
+from .entry import main
+
+__all__ = ["main"]

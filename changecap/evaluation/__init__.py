@@ -1,0 +1,1 @@
+"""What sentences are worth: score card, baselines, comparison, parity."""

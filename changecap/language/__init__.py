@@ -1,0 +1,1 @@
+"""Words: vocabularies, and what a sentence about change claims."""

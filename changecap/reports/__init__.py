@@ -1,0 +1,1 @@
+"""What a person looks at, drawn from plain data: tables, pages, galleries."""
