@@ -18,9 +18,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.report import keep
-from changecap.data import Example, Stored
+from changecap.data import Example
 from changecap.data.dataset import PairDataset, read_image
 from changecap.data.synthetic.render import render_pair
+from changecap.io.sources import Stored
 from changecap.landcover import to_rgb
 
 PAIRS, SIZE, BATCH, ROUNDS = 64, 256, 32, 5

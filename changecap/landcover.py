@@ -4,7 +4,8 @@ import numpy as np
 
 from .errors import DataError
 
-PALETTE = np.array(  # in the order of facts.CLASSES
+CLASSES = ("unlabelled", "water", "ground", "low vegetation", "tree", "building", "playground")
+PALETTE = np.array(  # in the order of CLASSES
     [(255, 255, 255), (0, 0, 255), (128, 128, 128), (0, 128, 0), (0, 255, 0), (128, 0, 0), (255, 0, 0)], np.uint8
 )
 _BLACK = 0  # black means the same as white: no change, unlabelled

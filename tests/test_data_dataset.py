@@ -10,8 +10,8 @@ from PIL import Image, ImageFile
 
 from changecap.data import Example, doctor
 from changecap.data.dataset import PairDataset, read_image, read_map
-from changecap.data.example import MAX_PIXELS
 from changecap.errors import DataError
+from changecap.io.sources import MAX_PIXELS
 from changecap.landcover import PALETTE
 
 HEIGHT, WIDTH = 6, 10

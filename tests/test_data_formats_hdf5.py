@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from changecap import data
-from changecap.data import Stored
 from changecap.data.dataset import PairDataset
 from changecap.data.example import Example
 from changecap.data.formats import hdf5
 from changecap.errors import DataError
+from changecap.io.sources import Stored
 from changecap.landcover import PALETTE
 
 BASE = "SECOND_CC_2_cap_per_img_1_min_word_freq"

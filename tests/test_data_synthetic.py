@@ -14,7 +14,8 @@ from changecap.data.synthetic.grammar import NO_CHANGE, captions
 from changecap.data.synthetic.scene import BUILDING, PLAYGROUND, draw_scene
 from changecap.errors import DataError
 from changecap.evaluation.nearest_neighbour import nearest
-from changecap.language.facts import CLASSES, PLACES, parse
+from changecap.landcover import CLASSES
+from changecap.language.facts import PLACES, parse
 from changecap.metrics.facts import fact_scores
 
 WRITING = import_module("changecap.data.synthetic.write")  # the name alone is the function

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from changecap.errors import DataError
-from changecap.landcover import PALETTE, nearest, off_palette, to_classes, to_rgb
-from changecap.language.facts import CLASSES
+from changecap.landcover import CLASSES, PALETTE, nearest, off_palette, to_classes, to_rgb
 
 COLOURS = {
     "unlabelled": (255, 255, 255),

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changecap.data.synthetic.grammar import say
+from changecap.landcover import CLASSES
 from changecap.language.claims import claims
-from changecap.language.facts import CLASSES, NOUNS, PLACES, Fact
+from changecap.language.facts import NOUNS, PLACES, Fact
 
 CLAUSES = st.tuples(st.permutations(CLASSES[1:]).map(lambda names: names[:2]), st.integers(1, 5))
 FACTS = st.tuples(st.lists(CLAUSES, min_size=1, max_size=3), st.permutations(PLACES)).map(

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changecap.data.synthetic.grammar import say
+from changecap.landcover import CLASSES
 from changecap.language.directions import TURNS, refusal, rewrite, then, turn_fact, turn_place
-from changecap.language.facts import CLASSES, PLACES, Fact, parse
+from changecap.language.facts import PLACES, Fact, parse
 
 SHARED = Path(os.environ.get("CHANGECAP_SHARED", Path(__file__).parents[2] / "shared")) / "captions"
 H, V, T, R = (TURNS[name] for name in ("flip_horizontal", "flip_vertical", "transpose", "rotate90"))

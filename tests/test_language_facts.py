@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from changecap.data.synthetic.grammar import say
 from changecap.errors import DataError
-from changecap.language.facts import BACKWARD, CLASSES, FORWARD, NOUNS, PLACES, Fact, mentioned, parse
+from changecap.landcover import CLASSES
+from changecap.language.facts import BACKWARD, FORWARD, NOUNS, PLACES, Fact, mentioned, parse
 
 CLAUSES = st.tuples(st.permutations(CLASSES[1:]).map(lambda names: names[:2]), st.integers(1, 5))
 FACTS = st.tuples(st.lists(CLAUSES, min_size=1, max_size=3), st.permutations(PLACES)).map(

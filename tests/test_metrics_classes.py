@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from changecap.errors import DataError
-from changecap.language.facts import CLASSES
+from changecap.landcover import CLASSES
 from changecap.metrics.classes import class_scores, from_maps
 
 DUG = ("tree", "water")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..io.json_file import read_json
-from ..metrics import to_json, write_whole
+from ..io.atomic import write_whole
+from ..io.json_file import read_json, to_json
 from ..reports.card_text import meteor_of, value_of
 
 FILE = "evaluation.json"

@@ -120,7 +120,7 @@ def _caption_pair(
     from ..data.file_pairs import writing
     from ..inference.batch import formatted, row_of
     from ..inference.figure import draw
-    from ..metrics import write_whole
+    from ..io.atomic import write_whole
 
     assert job.a is not None  # of one pair they are what was asked for
     assert job.b is not None
@@ -230,7 +230,8 @@ def _score(config: Config, given: set[str]) -> int:
 def _carded(scores: Config, files: Mapping[str, Path | None], training: str | None) -> Callable[[Config], str]:
     """Add the score card to ``scores`` and write both and the card's page; how to say them."""
     from ..evaluation.files import card_of_files
-    from ..metrics import to_json, write_whole
+    from ..io.atomic import write_whole
+    from ..io.json_file import to_json
     from ..reports.card_text import print_card
 
     sources = {key: files[key] for key in ("references", "hypotheses", "changed")}
@@ -258,7 +259,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
 
 def _compare(config: Config, given: set[str]) -> int:
     from ..evaluation.comparison import compare
-    from ..metrics import write_whole
+    from ..io.atomic import write_whole
     from ..reports.comparison_text import FORMATS
 
     form = _form(config, *FORMATS)

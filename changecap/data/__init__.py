@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigError
 from ..io.bands import RGB, Bands, Scale
 from ..io.json_file import read_json
-from .example import Example, Stored
+from ..io.sources import Stored
+from .example import Example
 
 if TYPE_CHECKING:
     from preprocess import Chain

@@ -20,10 +20,10 @@ from preprocess import second_cc_augmentation as second_cc
 
 from .. import data
 from ..errors import ConfigError, DataError
+from ..io.atomic import write_whole
 from ..io.images import save
 from ..io.json_file import read_json
 from ..language.directions import turn_fact
-from ..metrics import write_whole
 from .augmentation import follow, turn_of
 from .dataset import PairDataset
 from .formats.second_cc import CAPTIONS

@@ -26,7 +26,7 @@ import torch
 from preprocess import Pair
 
 from ..errors import DataError
-from .example import Stored
+from ..io.sources import Stored
 
 if TYPE_CHECKING:
     from .dataset import PairDataset

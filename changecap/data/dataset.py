@@ -19,8 +19,9 @@ from .. import landcover as palette
 from ..errors import DataError
 from ..io import geotiff
 from ..io.bands import RGB, Bands, Scale, bands_of, limits_of
+from ..io.sources import MAX_PIXELS, Source, Stored
 from .cache import Pack, packed
-from .example import MAX_PIXELS, Example, Source, Stored
+from .example import Example
 
 log = logging.getLogger(__name__)
 

@@ -27,11 +27,11 @@ from .. import landcover
 from ..errors import DataError
 from ..io.bands import RGB, Bands, Scale, bands_of, limits_of
 from ..io.json_file import read_json
+from ..io.sources import Source
 from ..language.no_change import says_no_change
 from ..language.vocabulary import tokenise
 from . import Example, reader
 from .dataset import read_image, read_rgb, read_together, together
-from .example import Source
 from .formats import karpathy
 from .formats.folder import sentences
 

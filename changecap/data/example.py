@@ -6,26 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..io.sources import Source
 from ..language.facts import Fact
 
-MAX_PIXELS = 64_000_000  # of one image; more is a scene, or a decompression bomb
-
 Report = Callable[[str, str], None]  # takes the kind of a problem (missing, captions, names) and its message
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A picture inside an HDF5 file: picture ``slot`` of row ``index`` of its dataset ``images``."""
-
-    file: Path
-    index: int
-    slot: int
-
-    def __str__(self) -> str:
-        return f"{self.file}[{self.index}, {self.slot}]"
-
-
-Source = Path | Stored
 
 
 @dataclass(frozen=True)

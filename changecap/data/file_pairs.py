@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError
+from ..io.atomic import write_whole
 from ..io.json_file import read_lines
-from ..metrics import write_whole
 from .formats import folder
 
 Row = dict[str, Any]  # what became of a pair: its id, an error or None, and more

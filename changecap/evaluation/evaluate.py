@@ -10,7 +10,8 @@ from tqdm import tqdm
 from ..data.dataset import PairDataset
 from ..data.example import Example
 from ..errors import DataError
-from ..metrics import to_json, write_whole
+from ..io.atomic import write_whole
+from ..io.json_file import to_json
 from ..metrics.classes import Change, from_maps
 from ..reports import gallery, score_page
 from . import baselines as degenerate

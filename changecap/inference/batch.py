@@ -15,7 +15,7 @@ from preprocess import Pair
 
 from ..data.file_pairs import Job, Progress, as_file_name, as_line, writing
 from ..errors import DataError, UserError
-from ..metrics import write_whole
+from ..io.atomic import write_whole
 from . import figure
 from .captioner import Caption, Captioner
 

@@ -22,11 +22,10 @@ from ..data.augmentation import chains
 from ..data.dataset import read_image, read_map
 from ..errors import CheckpointError, ConfigError, DataError
 from ..io import geotiff
-from ..landcover import to_classes
-from ..language.facts import CLASSES
+from ..io.atomic import write_whole
+from ..landcover import CLASSES, to_classes
 from ..language.no_change import says_no_change
 from ..language.vocabulary import Vocabulary
-from ..metrics import write_whole
 from .decoding import Decoding
 from .search import Hypothesis, search
 

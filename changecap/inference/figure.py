@@ -12,9 +12,8 @@ from torch import Tensor
 
 from preprocess.pair import Pair
 
-from ..landcover import PALETTE, to_rgb
-from ..language.facts import CLASSES
-from ..metrics import write_whole
+from ..io.atomic import write_whole
+from ..landcover import CLASSES, PALETTE, to_rgb
 
 if TYPE_CHECKING:
     from .captioner import Caption

@@ -23,8 +23,8 @@ from ..data.dataset import read_image, read_map
 from ..data.file_pairs import Job, Progress, Row, as_file_name, as_line, writing
 from ..errors import ConfigError, DataError, UsageError, UserError
 from ..io import geotiff
+from ..io.atomic import write_whole
 from ..io.images import save
-from ..metrics import write_whole
 from . import figure
 
 ROWS = "pairs.jsonl"  # in the folder of results: a row for each pair

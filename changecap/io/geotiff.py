@@ -21,10 +21,10 @@ from torch import Tensor
 from preprocess import Pair
 
 from .. import landcover as colours
-from ..data.example import MAX_PIXELS, Source
 from ..errors import DataError
-from ..language.facts import CLASSES
+from ..landcover import CLASSES
 from .bands import PERCENTILES, RGB, Bands, Scale, Scaling, bands_of, limits_of
+from .sources import MAX_PIXELS, Source
 
 log = logging.getLogger(__name__)
 

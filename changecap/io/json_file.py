@@ -64,3 +64,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         with suppress(ValueError):
             yield json.loads(line)
+
+
+def to_json(value: object) -> str:
+    """JSON text as this project writes it: readable, UTF-8, without NaN."""
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"

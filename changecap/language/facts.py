@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import DataError
+from ..landcover import CLASSES
 
-CLASSES = ("unlabelled", "water", "ground", "low vegetation", "tree", "building", "playground")
 PLACES = ("top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right")
 NUMBERS = ("one", "two", "three", "four", "five")
 

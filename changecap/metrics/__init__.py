@@ -4,17 +4,16 @@ Everything is a fraction (CIDEr in [0, 10]). Sentences are compared as they are:
 lower-cased, no punctuation is removed (METEOR alone does so by itself). Knows sentences and ids, not images.
 """
 
-import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..io.atomic import write_whole
+from ..io.json_file import to_json
 from ..language.no_change import says_no_change
 from ..language.vocabulary import read_words
 from . import cider, ngrams
@@ -22,7 +21,7 @@ from .described import described
 from .sentences import Pairs, all_references, in_ids, pair, read_sentences, some, unique_ids
 from .statistics import METRICS, NAMES, OTHERS, Statistics, measure, with_means
 
-__all__ = ["METRICS", "NAMES", "Statistics", "measure", "score", "score_files", "to_json", "truth", "write_whole"]
+__all__ = ["METRICS", "NAMES", "Statistics", "measure", "score", "score_files", "truth"]
 SUBSETS = ("change", "no_change")
 
 
@@ -142,26 +141,6 @@ def score_files(
     if out is not None:
         write_whole(Path(out), to_json(scores))
     return scores
-
-
-def to_json(value: object) -> str:
-    """JSON text as this project writes it: readable, UTF-8, without NaN."""
-    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: a reader never sees half of it, a full disk leaves the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
-        try:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)  # temporary files are private, results are not
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 def _subsets(pairs: Pairs, changed: Mapping[str, bool] | None) -> dict[str, NDArray[np.bool_]]:

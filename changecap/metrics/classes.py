@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import DataError
+from ..landcover import CLASSES
 from ..language.claims import claims
-from ..language.facts import CLASSES
 
 Change = tuple[str, str]  # class before, class after
 
@@ -34,7 +34,7 @@ def from_maps(sem_a: ArrayLike, sem_b: ArrayLike, share: float = SHARE) -> froze
     """The changes of class between two maps, each of at least ``share`` of all pixels.
 
     Args:
-        sem_a: Classes before ``(H, W)``, indices of ``facts.CLASSES``; 0 is unlabelled and no part of any change.
+        sem_a: Classes before ``(H, W)``, indices of ``landcover.CLASSES``; 0 is unlabelled and no part of any change.
         sem_b: Classes after ``(H, W)``.
         share: The smallest part of the pixels, in (0, 1], that makes a change one to be named.
 

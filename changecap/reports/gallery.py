@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ..landcover import PALETTE, to_rgb
-from ..language.facts import CLASSES, Fact, parse
+from ..landcover import CLASSES, PALETTE, to_rgb
+from ..language.facts import Fact, parse
 from ..language.no_change import says_no_change
 
 if TYPE_CHECKING:

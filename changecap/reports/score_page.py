@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..metrics import write_whole
+from ..io.atomic import write_whole
 from .card_text import ALIKE, METRIC_LABELS, alike, meteor_of, searched, value_of
 from .gallery import Sample, gallery
 from .html import page

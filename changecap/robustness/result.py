@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..metrics import to_json, write_whole
+from ..io.atomic import write_whole
+from ..io.json_file import to_json
 from . import failures, plots
 from .findings import notes, sentences
 from .page import report

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..io.json_file import read_json
-from ..metrics import to_json, write_whole
+from ..io.atomic import write_whole
+from ..io.json_file import read_json, to_json
 
 FORMAT = 1  # of the cells; another one when their content or what an operator does changes
 _PLAN = "ABLATION.json"

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
-from ..io.json_file import read_lines
-from ..metrics import to_json, write_whole
+from ..io.atomic import write_whole
+from ..io.json_file import read_lines, to_json
 
 Log = Callable[[Mapping[str, Any]], None]
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from ...errors import DataError
 from ...io.json_file import read_json
+from ...io.sources import Stored
 from ...language.vocabulary import tokenise
-from ..example import Example, Report, Stored, stop
+from ..example import Example, Report, stop
 
 SPECIAL = ("<start>", "<end>", "<pad>")
 

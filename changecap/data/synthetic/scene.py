@@ -14,7 +14,8 @@ from math import hypot
 
 import numpy as np
 
-from ...language.facts import CLASSES, PLACES, Fact
+from ...landcover import CLASSES
+from ...language.facts import PLACES, Fact
 
 WORLD = 256.0
 CELL = WORLD / 3
