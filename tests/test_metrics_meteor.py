@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from changecap.errors import DataError
@@ -212,6 +212,7 @@ texts = st.one_of(st.text(max_size=40), words.map(" ".join))
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(texts, min_size=1, max_size=3), texts)
+@example(["\r"], "")
 def test_whatever_is_scored_the_value_lies_between_0_and_1(references, hypothesis):
     assert 0 <= score(references, hypothesis) <= 1
 

@@ -78,7 +78,7 @@ def _words(text: str) -> list[str]:
 def _part_dots(words: list[str]) -> list[str]:
     """Part the dot that ends a sentence from its word; those of an abbreviation go ("U.S." is "US")."""
     parted = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         stem = word[:-1]
         if not word.endswith(".") or not stem:
             parted.append(word)
