@@ -20,8 +20,10 @@ from ...language.facts import PLACES, Fact
 WORLD = 256.0
 CELL = WORLD / 3
 WATER, GROUND, LOW, TREE, BUILDING, PLAYGROUND = range(1, 7)
-OPEN = (GROUND, LOW, TREE)  # what can be built on, and what is left when buildings go
-STATES = (WATER, GROUND, LOW, TREE, BUILDING, BUILDING, BUILDING, PLAYGROUND)  # what a plot holds, by frequency
+# What can be built on, and what is left when buildings go.
+OPEN = (GROUND, LOW, TREE)
+# What a plot holds; what stands here more than once is more frequent.
+STATES = (WATER, GROUND, LOW, TREE, BUILDING, BUILDING, BUILDING, PLAYGROUND)
 # The changes that happen: from, to. Buildings are built and pulled down most of all.
 KINDS = (
     (GROUND, BUILDING), (GROUND, BUILDING), (LOW, BUILDING), (LOW, BUILDING), (TREE, BUILDING), (BUILDING, GROUND),
@@ -29,6 +31,8 @@ KINDS = (
     (GROUND, LOW), (TREE, GROUND), (GROUND, TREE), (TREE, LOW), (WATER, GROUND), (GROUND, WATER), (LOW, WATER),
 )  # fmt: skip
 MAX_BUILDINGS = 5
+# Where buildings of one group stand, in steps of the lattice: two rows of three.
+_LATTICE = ((-1, -0.5), (0, -0.5), (1, -0.5), (-1, 0.5), (0, 0.5), (1, 0.5))
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,19 @@ class Parcel:
     @cached_property
     def boxes(self) -> tuple[Box, ...]:
         """What stands in the parcel on either date."""
-        return next((p.boxes for p in (self.before, self.after) if p and p.boxes), ())
+        for plot in (self.before, self.after):
+            if plot is not None and plot.boxes:
+                return plot.boxes
+        return ()
 
     @cached_property
     def reach(self) -> float:
         """How far the plot extends from the parcel's middle, units."""
-        corners = [hypot(b.x - self.x, b.y - self.y) + 0.5 * hypot(b.width, b.depth) for b in self.boxes]
-        return max([1.15 * self.radius if self.before else 12.0, *corners])
+        reach = 1.15 * self.radius if self.before else 12.0
+        for box in self.boxes:
+            corner = hypot(box.x - self.x, box.y - self.y) + 0.5 * hypot(box.width, box.depth)
+            reach = max(reach, corner)
+        return reach
 
 
 @dataclass(frozen=True)
@@ -135,48 +145,81 @@ class Scene:
 
 def draw_scene(draw: np.random.Generator) -> Scene:
     """Draw one scene: half do not change; of those that do, half have one change, the others two or, rarely, three."""
-    changes = 0 if draw.random() < 0.5 else int(draw.choice(3, p=(0.5, 0.46, 0.04))) + 1
+    stays_as_it_is = draw.random() < 0.5
+    changes = 0 if stays_as_it_is else int(draw.choice(3, p=(0.5, 0.46, 0.04))) + 1
     river = _river(draw) if draw.random() < 0.3 else None
     covers = draw.choice(OPEN, size=9, p=(0.36, 0.4, 0.24))
     parcels = [_parcel(i, int(covers[i]), draw) for i in range(9)]
-    free = [i for i in range(9) if river is None or _river_distance(parcels[i], river) > parcels[i].radius + 10]
-    order = [int(i) for i in draw.permutation(free)]
-    chosen = order[:changes]
-    facts = []
-    for i, parcel in enumerate(parcels):
-        if i in chosen:
-            before, after = _change(parcel, draw)
-            facts.append(_fact(before, after, i))
-            parcels[i] = _with(parcel, before, after)
-        elif i in order and draw.random() < 0.6:
-            plot = _plot(parcel, int(draw.choice(STATES)), draw)
-            parcels[i] = _with(parcel, plot, plot)
+
+    parcels, facts = _plots(parcels, river, changes, draw)
     parcels, merged, roads, hedges = _landscape(parcels, draw)
+
+    # What is drawn here is drawn in this order: another order gives other scenes for the same seed.
+    warp = np.stack([_waves(4, 5.0, draw) for _ in range(2)])
+    trees = _trees(draw)
+    cars = draw.random((2, int(draw.integers(0, 9)), 2))
+    tint = _tint(merged, draw)
+    origin = draw.integers(0, 1 << 20, 2)
+    light_before = _light(draw, still=True)
+    light_after = _light(draw)
+
+    if river is not None and _floods(parcels, river):
+        river = None
     return Scene(
         parcels=tuple(parcels),
-        warp=np.stack([_waves(4, 5.0, draw) for _ in range(2)]),
+        warp=warp,
         roads=roads,
         hedges=hedges,
-        river=None if river is None or _floods(parcels, river) else river,
-        trees=_trees(draw),
-        cars=draw.random((2, int(draw.integers(0, 9)), 2)),
-        tint=_tint(merged, draw),
-        origin=draw.integers(0, 1 << 20, 2),
-        lights=(_light(draw, still=True), _light(draw)),
+        river=river,
+        trees=trees,
+        cars=cars,
+        tint=tint,
+        origin=origin,
+        lights=(light_before, light_after),
         facts=tuple(facts),
     )
+
+
+def _plots(
+    parcels: list[Parcel], river: np.ndarray | None, changes: int, draw: np.random.Generator
+) -> tuple[list[Parcel], list[Fact]]:
+    """The parcels with what stands on them on both dates, ``changes`` of them changed, and the facts of these."""
+    # Plots keep off the river, so that it never has to be told what became of one.
+    free = []
+    for i, parcel in enumerate(parcels):
+        if river is None or _river_distance(parcel, river) > parcel.radius + 10:
+            free.append(i)
+    order = [int(i) for i in draw.permutation(free)]
+    changed = order[:changes]
+
+    settled, facts = [], []
+    for i, parcel in enumerate(parcels):
+        if i in changed:
+            before, after = _change(parcel, draw)
+            facts.append(_fact(before, after, i))
+            settled.append(replace(parcel, before=before, after=after))
+        elif i in order and draw.random() < 0.6:
+            plot = _plot(parcel, int(draw.choice(STATES)), draw)
+            settled.append(replace(parcel, before=plot, after=plot))
+        else:
+            settled.append(parcel)
+    return settled, facts
 
 
 def _parcel(i: int, cover: int, draw: np.random.Generator) -> Parcel:
     """A parcel whose middle stays well inside its cell and off the image's edge."""
     row, column = divmod(i, 3)
-    x, y = ((c + 0.5) * CELL + draw.uniform(-11, 11) - 5 * (c - 1) for c in (column, row))
-    lobes = np.stack([draw.uniform(0.02, 0.12, 3), draw.uniform(0, 2 * np.pi, 3)], axis=1)
+    x = _inside_its_cell(column, draw)
+    y = _inside_its_cell(row, draw)
+    amplitudes, phases = draw.uniform(0.02, 0.12, 3), draw.uniform(0, 2 * np.pi, 3)
+    lobes = np.stack([amplitudes, phases], axis=1)
     return Parcel(x, y, cover, int(draw.integers(8)), draw.uniform(20, 34), lobes)
 
 
-def _with(parcel: Parcel, before: Plot, after: Plot) -> Parcel:
-    return replace(parcel, before=before, after=after)
+def _inside_its_cell(cell: int, draw: np.random.Generator) -> float:
+    """One coordinate of a parcel's middle; outer cells draw it towards the middle of the image."""
+    inwards = 5 * (cell - 1)
+    return (cell + 0.5) * CELL + draw.uniform(-11, 11) - inwards
 
 
 def _change(parcel: Parcel, draw: np.random.Generator) -> tuple[Plot, Plot]:
@@ -184,42 +227,52 @@ def _change(parcel: Parcel, draw: np.random.Generator) -> tuple[Plot, Plot]:
     here = [kind for kind in KINDS if parcel.cover in kind]
     kinds = here if draw.random() < 0.5 else list(KINDS)
     source, target = kinds[int(draw.integers(len(kinds)))]
+
     built = max(source, target)
     if built not in (BUILDING, PLAYGROUND):
         return Plot(source), Plot(target)
     ground = min(source, target)
-    empty, full = Plot(ground), Plot(ground, _boxes(parcel, built, draw), built)
+    empty = Plot(ground)
+    full = Plot(ground, _boxes(parcel, built, draw), built)
     return (empty, full) if target == built else (full, empty)
 
 
-def _fill(parcel: Parcel, of: tuple[int, ...], draw: np.random.Generator) -> int:
-    return parcel.cover if draw.random() < 0.5 else int(draw.choice(of))
-
-
 def _plot(parcel: Parcel, state: int, draw: np.random.Generator) -> Plot:
-    if state in (BUILDING, PLAYGROUND):
-        return Plot(_fill(parcel, OPEN, draw), _boxes(parcel, state, draw), state)
-    return Plot(state)
+    if state not in (BUILDING, PLAYGROUND):
+        return Plot(state)
+    # Half of what is built stands on the land cover of its parcel.
+    fill = parcel.cover if draw.random() < 0.5 else int(draw.choice(OPEN))
+    return Plot(fill, _boxes(parcel, state, draw), state)
 
 
 def _fact(before: Plot, after: Plot, place: int) -> Fact:
-    count = max(len(p.boxes) if p.kind == BUILDING else 1 for p in (before, after))
-    return Fact(CLASSES[before.kind or before.fill], CLASSES[after.kind or after.fill], count, PLACES[place])
+    count = max(_things(before), _things(after))
+    source, target = before.kind or before.fill, after.kind or after.fill
+    return Fact(CLASSES[source], CLASSES[target], count, PLACES[place])
+
+
+def _things(plot: Plot) -> int:
+    """Buildings are counted, everything else is one."""
+    return len(plot.boxes) if plot.kind == BUILDING else 1
 
 
 def _boxes(parcel: Parcel, kind: int, draw: np.random.Generator) -> tuple[Box, ...]:
     """One sports ground, or one to five buildings on a turned 3 x 2 lattice, with room between them."""
     angle = float(draw.uniform(-0.35, 0.35) + draw.choice((0, np.pi / 2)))
     if kind == PLAYGROUND:
-        return (Box(parcel.x, parcel.y, draw.uniform(36, 48), draw.uniform(24, 32), angle, int(draw.integers(4))),)
-    count, style = int(draw.integers(1, MAX_BUILDINGS + 1)), int(draw.integers(7))
-    spots = [(u, v) for v in (-0.5, 0.5) for u in (-1, 0, 1)]
+        width, depth = draw.uniform(36, 48), draw.uniform(24, 32)
+        return (Box(parcel.x, parcel.y, width, depth, angle, int(draw.integers(4))),)
+
+    count = int(draw.integers(1, MAX_BUILDINGS + 1))
+    style = int(draw.integers(7))
     taken = draw.permutation(6)[:count] if count > 1 else draw.choice((1, 4), 1)
-    across, along = draw.uniform(24, 26, 2)
+    spots = [_LATTICE[int(k)] for k in sorted(taken)]
+    spacing = draw.uniform(24, 26, 2)
+
+    # The group stands round the parcel's middle.
+    places = np.subtract(spots, np.mean(spots, axis=0)) * spacing
     boxes = []
-    chosen = [spots[int(k)] for k in sorted(taken)]
-    middle = np.mean(chosen, axis=0)  # the group stands round the parcel's middle
-    for u, v in np.subtract(chosen, middle) * (across, along):
+    for u, v in places:
         u, v = u + draw.uniform(-1, 1), v + draw.uniform(-1, 1)
         width, depth = draw.uniform(15, 18, 2) if count > 1 else draw.uniform(18, 28, 2)
         own = style if draw.random() < 0.7 else int(draw.integers(7))
@@ -231,11 +284,11 @@ def _boxes(parcel: Parcel, kind: int, draw: np.random.Generator) -> tuple[Box, .
 
 def _waves(count: int, amplitude: float, draw: np.random.Generator) -> np.ndarray:
     """``count`` plane waves (kx, ky, phase, amplitude) with wavelengths of 40 to 160 units."""
-    turn, length = draw.uniform(0, 2 * np.pi, count), draw.uniform(40, 160, count)
+    turn = draw.uniform(0, 2 * np.pi, count)
+    length = draw.uniform(40, 160, count)
+    phase = draw.uniform(0, 2 * np.pi, count)
     k = 2 * np.pi / length
-    return np.stack(
-        [k * np.cos(turn), k * np.sin(turn), draw.uniform(0, 2 * np.pi, count), amplitude * length / 100], axis=1
-    )
+    return np.stack([k * np.cos(turn), k * np.sin(turn), phase, amplitude * length / 100], axis=1)
 
 
 def _river(draw: np.random.Generator) -> np.ndarray:
@@ -243,7 +296,9 @@ def _river(draw: np.random.Generator) -> np.ndarray:
     turn = draw.uniform(0, np.pi)
     x, y = draw.uniform(30, WORLD - 30, 2)
     waves = np.array([2 * np.pi / draw.uniform(90, 160), draw.uniform(0, 6.3), draw.uniform(6, 16)])
-    return np.array([np.cos(turn), np.sin(turn), x * np.cos(turn) + y * np.sin(turn), draw.uniform(6, 11), *waves])
+    c, s = np.cos(turn), np.sin(turn)
+    half_width = draw.uniform(6, 11)
+    return np.array([c, s, x * c + y * s, half_width, *waves])
 
 
 def river_offset(x: np.ndarray, y: np.ndarray, river: np.ndarray) -> np.ndarray:
@@ -253,67 +308,108 @@ def river_offset(x: np.ndarray, y: np.ndarray, river: np.ndarray) -> np.ndarray:
 
 
 def _river_distance(parcel: Parcel, river: np.ndarray) -> float:
-    return float(abs(river_offset(np.array(parcel.x), np.array(parcel.y), river)) - river[3])
+    offset = river_offset(np.array(parcel.x), np.array(parcel.y), river)
+    return float(abs(offset) - river[3])
 
 
 def _floods(parcels: list[Parcel], river: np.ndarray) -> bool:
     """Whether the river would run through what stands in a parcel."""
-    boxes = [box for parcel in parcels for box in parcel.boxes]
-    x, y, reach = (
-        np.array(v) for v in ([b.x for b in boxes], [b.y for b in boxes], [b.width + b.depth for b in boxes])
-    )
-    return bool((np.abs(river_offset(x, y, river)) < river[3] + reach / 2).any()) if boxes else False
+    for parcel in parcels:
+        for box in parcel.boxes:
+            offset = river_offset(np.array(box.x), np.array(box.y), river)
+            if abs(offset) < river[3] + (box.width + box.depth) / 2:
+                return True
+    return False
 
 
 def _landscape(
     parcels: list[Parcel], draw: np.random.Generator
 ) -> tuple[list[Parcel], np.ndarray, np.ndarray, np.ndarray]:
     """How the parcels lie in the land: the parcels; which of them are one field, the roads and hedges between them."""
-    chance = draw.random((5, 9))  # of square plots, splits, joining the left and the upper neighbour, access roads
-    rows, turns = draw.uniform(0, np.pi, 9).tolist(), draw.uniform(0, 2 * np.pi, 9).tolist()
-    covers, styles = draw.choice(OPEN, 9).tolist(), draw.integers(8, size=9).tolist()
-    own = [p.style for p in parcels]
-    merged = np.eye(9, dtype=bool)
-    for i, parcel in enumerate(parcels):
-        for share, j in ((chance[2, i], i - 1 if i % 3 else -1), (chance[3, i], i - 3)):
-            if j >= 0 and share < 0.75 and parcels[j].cover == parcel.cover:
-                field_of_both = merged[i] | merged[j]
-                merged[np.ix_(field_of_both, field_of_both)] = True
-                own[i], rows[i] = own[j], rows[j]
+    square, split, join_left, join_up, access = draw.random((5, 9))  # chances of each parcel
+    rows = draw.uniform(0, np.pi, 9).tolist()
+    split_angles = draw.uniform(0, 2 * np.pi, 9).tolist()
+    split_covers = draw.choice(OPEN, 9).tolist()
+    split_styles = draw.integers(8, size=9).tolist()
+
+    merged, styles = _merged(parcels, join_left, join_up, rows)
     roads, hedges = _borders(parcels, merged, draw)
-    cut, angles = draw.random((3, 9, MAX_BUILDINGS)).tolist(), draw.integers(4, size=(9, MAX_BUILDINGS)).tolist()
+    notches = draw.random((3, 9, MAX_BUILDINGS)).tolist()
+    corners = draw.integers(4, size=(9, MAX_BUILDINGS)).tolist()
+
     shaped = []
     for i, parcel in enumerate(parcels):
-        before, after = parcel.before, parcel.after
-        if before is not None and after is not None and BUILDING in (before.kind, after.kind):
-            boxes = tuple(map(_notched, parcel.boxes, angles[i], *(part[i] for part in cut)))
-            before, after = (replace(plot, boxes=boxes) if plot.boxes else plot for plot in (before, after))
-            drives = chance[4, i] < 0.9
-        else:
-            drives = before is None and chance[4, i] < 0.15
-        near = [j for j in range(9) if roads[i, j] > 0] if drives else []
-        split = chance[1, i] < 0.6 and parcel.reach < 38
+        notch = [part[i] for part in notches]
+        before, after, drives = _built(parcel, corners[i], notch, access[i])
+        cut = None
+        # A large plot leaves no room for another field behind it.
+        if split[i] < 0.6 and parcel.reach < 38:
+            cut = Split(split_angles[i], parcel.reach + 4, split_covers[i], split_styles[i])
         shaped.append(
             replace(
                 parcel,
                 before=before,
                 after=after,
-                style=own[i],
+                style=styles[i],
                 rows=rows[i],
-                square=bool(chance[0, i] < 0.5),
-                split=Split(turns[i], parcel.reach + 4, covers[i], styles[i]) if split else None,
-                drive=min(near, key=lambda j: hypot(parcels[j].x - parcel.x, parcels[j].y - parcel.y), default=None),
+                square=bool(square[i] < 0.5),
+                split=cut,
+                drive=_nearest_road(parcels, i, roads) if drives else None,
             )
         )
     return shaped, merged, roads, hedges
+
+
+def _merged(
+    parcels: list[Parcel], join_left: np.ndarray, join_up: np.ndarray, rows: list[float]
+) -> tuple[np.ndarray, list[int]]:
+    """Which parcels are one field (9, 9), and the style of each; ``rows`` takes the direction of the field joined."""
+    styles = [p.style for p in parcels]
+    merged = np.eye(9, dtype=bool)
+    for i, parcel in enumerate(parcels):
+        left = i - 1 if i % 3 else -1
+        up = i - 3
+        for chance, j in ((join_left[i], left), (join_up[i], up)):
+            same_cover = j >= 0 and parcels[j].cover == parcel.cover
+            if same_cover and chance < 0.75:
+                field_of_both = merged[i] | merged[j]
+                merged[np.ix_(field_of_both, field_of_both)] = True
+                styles[i], rows[i] = styles[j], rows[j]
+    return merged, styles
+
+
+def _built(
+    parcel: Parcel, corners: list[int], notch: list[list[float]], chance: float
+) -> tuple[Plot | None, Plot | None, bool]:
+    """Both plots of ``parcel``, some buildings L-shaped now, and whether an access road leads to them."""
+    before, after = parcel.before, parcel.after
+    if before is None or after is None:
+        return before, after, before is None and chance < 0.15
+    if BUILDING not in (before.kind, after.kind):
+        return before, after, False
+
+    boxes = tuple(map(_notched, parcel.boxes, corners, *notch))
+    if before.boxes:
+        before = replace(before, boxes=boxes)
+    if after.boxes:
+        after = replace(after, boxes=boxes)
+    return before, after, chance < 0.9
+
+
+def _nearest_road(parcels: list[Parcel], i: int, roads: np.ndarray) -> int | None:
+    """The nearest neighbour of parcel ``i`` with a road between them."""
+    near = [j for j in range(9) if roads[i, j] > 0]
+    parcel = parcels[i]
+    return min(near, key=lambda j: hypot(parcels[j].x - parcel.x, parcels[j].y - parcel.y), default=None)
 
 
 def _notched(box: Box, corner: int, chance: float, along: float, across: float) -> Box:
     """Some of the buildings with one corner cut off."""
     if chance > 0.4:
         return box
-    signs = (1 - 2 * (corner % 2), 1 - 2 * (corner // 2))
-    return replace(box, notch=(signs[0] * (0.25 * along + 0.05), signs[1] * (0.25 * across + 0.05)))
+    sign_u = 1 - 2 * (corner % 2)
+    sign_v = 1 - 2 * (corner // 2)
+    return replace(box, notch=(sign_u * (0.25 * along + 0.05), sign_v * (0.25 * across + 0.05)))
 
 
 def _borders(parcels: list[Parcel], merged: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -321,7 +417,9 @@ def _borders(parcels: list[Parcel], merged: np.ndarray, draw: np.random.Generato
     chance, width = draw.random((2, 9, 9))
     x, y, reach = np.array([(p.x, p.y, p.reach) for p in parcels]).T
     gap = np.hypot(x - x[:, None], y - y[:, None])
-    room = np.triu((gap > reach + reach[:, None] + 4) & ~merged)
+    apart = gap > reach + reach[:, None] + 4
+    room = np.triu(apart & ~merged)
+
     roads = np.where(room & (chance < 0.5), 1.5 + 1.8 * width, 0)
     hedges = np.where(room & (chance > 0.75), 1.2 + 1.2 * width, 0)
     return roads + roads.T, hedges + hedges.T
@@ -329,21 +427,25 @@ def _borders(parcels: list[Parcel], merged: np.ndarray, draw: np.random.Generato
 
 def _tint(merged: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """Colour offsets, mostly of brightness; one field has one."""
-    tint = draw.normal(0, 7, (27, 1)) + draw.normal(0, 2, (27, 3))
+    brightness, colour = draw.normal(0, 7, (27, 1)), draw.normal(0, 2, (27, 3))
+    tint = brightness + colour
     tint[:9] = tint[merged.argmax(1)]
     return tint
 
 
 def _trees(draw: np.random.Generator) -> np.ndarray:
     count = int(draw.integers(10, 50))
-    return np.stack([*draw.uniform(0, WORLD, (2, count)), draw.uniform(1.6, 3.6, count)], axis=1)
+    x, y = draw.uniform(0, WORLD, (2, count))
+    radius = draw.uniform(1.6, 3.6, count)
+    return np.stack([x, y, radius], axis=1)
 
 
 def _light(draw: np.random.Generator, still: bool = False) -> Light:
     """One date's light; ``still``: the date that the maps lie on, seen without a shift."""
     reach = 0.0 if still else 1.0
     return Light(
-        sun=draw.uniform(-1.0, 0.0) * np.pi,  # north is up and the sun in the south
+        # North is up and the sun in the south.
+        sun=draw.uniform(-1.0, 0.0) * np.pi,
         shadow=draw.uniform(0.5, 1.4),
         gain=draw.uniform(0.95, 1.05) * draw.uniform(0.99, 1.01, 3),
         haze=draw.uniform(0, 0.08),
