@@ -63,7 +63,7 @@ class Grid:
         columns = self._span(x - self.left, reach)
         return rows, columns
 
-    def _span(self, middle: float, reach: float) -> slice:
+    def _span(self, middle: float | np.floating, reach: float) -> slice:
         """The pixels within ``reach`` units of one that is ``middle`` units behind the first, cut at the image."""
         begin = int((middle - reach) / self.step)
         end = int((middle + reach) / self.step) + 2

@@ -8,9 +8,12 @@ from PIL import Image
 
 from .scene import WORLD
 
-PERIOD = 512  # units
-STEPS = 2  # steps of a texture per 8-bit grey level
-# How much of each noise a surface shows, in grey levels: grain of 3 units, lumps of 9, patches of 40, clouds of 110.
+# Units after which a texture repeats.
+PERIOD = 512
+# Steps of a texture per 8-bit grey level.
+STEPS = 2
+# Wavelengths of the noises, units: grain, lumps, patches, clouds; and how much of each a surface shows, in grey levels.
+_WAVELENGTHS = (3, 9, 40, 110)
 PLAIN, SAND, STONE, SOIL, MEADOW, CROPS, DRY, PAVED, WATER = range(9)
 _WEIGHTS = np.array(
     [
@@ -41,14 +44,19 @@ class Textures(NamedTuple):
 def textures(size: int) -> Textures:
     """The textures of images of ``size`` pixels."""
     noise = np.random.default_rng(20250813)
-    waves = np.stack([_band(noise, centre, spread) for centre, spread in ((3, 0.5), (9, 0.5), (40, 0.5), (110, 0.5))])
-    surfaces = [np.roll((weights[:, None, None] * waves).sum(0), 57 * i, (0, 1)) for i, weights in enumerate(_WEIGHTS)]
+    waves = np.stack([_band(noise, length, spread=0.5) for length in _WAVELENGTHS])
+    surfaces = []
+    for i, weights in enumerate(_WEIGHTS):
+        mixed = (weights[:, None, None] * waves).sum(0)
+        # Rolled, so that two surfaces do not show the same lumps at the same place.
+        surfaces.append(_fit(np.roll(mixed, 57 * i, (0, 1)), size))
+
     height = _canopy(noise)
-    slopes = [np.roll(height, -1, axis) - np.roll(height, 1, axis) for axis in (1, 0)]
-    tiles = [
-        _fit(t, size) for t in (*surfaces, 34 * (height - height.mean()) + waves[1] * 3, *(26 * s for s in slopes))
-    ]
-    return Textures(tuple(tiles[:-3]), tiles[-3], (tiles[-2], tiles[-1]), _period(size))
+    crowns = 34 * (height - height.mean()) + waves[1] * 3
+    slope_right = np.roll(height, -1, 1) - np.roll(height, 1, 1)
+    slope_down = np.roll(height, -1, 0) - np.roll(height, 1, 0)
+    slopes = _fit(26 * slope_right, size), _fit(26 * slope_down, size)
+    return Textures(tuple(surfaces), _fit(crowns, size), slopes, _period(size))
 
 
 def _period(size: int) -> int:
@@ -68,16 +76,21 @@ def _band(noise: np.random.Generator, centre: float, spread: float) -> np.ndarra
 def _canopy(noise: np.random.Generator) -> np.ndarray:
     """Height of a closed wood: round crowns of 0 to 1 on a loose lattice."""
     count = round(PERIOD / _CROWN)
-    middles = (np.stack(np.meshgrid(np.arange(count), np.arange(count)), -1).reshape(-1, 2) + 0.5) * PERIOD / count
+    lattice = np.stack(np.meshgrid(np.arange(count), np.arange(count)), -1).reshape(-1, 2)
+    middles = (lattice + 0.5) * PERIOD / count
     middles += noise.uniform(-0.45, 0.45, middles.shape) * _CROWN
-    radii, tops = noise.uniform(2.8, 5.2, len(middles)), noise.uniform(0.6, 1.0, len(middles))
+    radii = noise.uniform(2.8, 5.2, len(middles))
+    tops = noise.uniform(0.6, 1.0, len(middles))
+
     height = np.zeros((PERIOD, PERIOD))
     reach = np.arange(-6, 7)
     for (x, y), radius, top in zip(middles, radii, tops, strict=True):
-        columns, rows = int(x) + reach, int(y) + reach
+        columns = int(x) + reach
+        rows = int(y) + reach
         away = (columns + 0.5 - x)[None] ** 2 + (rows + 0.5 - y)[:, None] ** 2
+        crown = top * np.sqrt(np.maximum(1 - away / radius**2, 0))
         at = np.ix_(rows % PERIOD, columns % PERIOD)
-        height[at] = np.maximum(height[at], top * np.sqrt(np.maximum(1 - away / radius**2, 0)))
+        height[at] = np.maximum(height[at], crown)
     return height
 
 

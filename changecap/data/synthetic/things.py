@@ -8,14 +8,19 @@ import numpy as np
 from .layout import Boxes, Grid
 from .scene import Box, Light
 
-LUSH = np.array((-14, 7, -6), np.float32)  # what season +1 adds to vegetation
+# What season +1 adds to vegetation.
+LUSH = np.array((-14, 7, -6), np.float32)
 _ROOFS = np.array(
     [(172, 90, 68), (188, 112, 84), (128, 66, 56), (196, 192, 186), (150, 152, 158), (98, 106, 126), (222, 219, 212)],
     np.float32,
 )
-_COURTS = np.array([(170, 80, 62), (176, 96, 70), (62, 110, 156), (74, 140, 84)], np.float32)  # track, clay, hard, turf
+# Track, clay, hard court, turf.
+_COURTS = np.array([(170, 80, 62), (176, 96, 70), (62, 110, 156), (74, 140, 84)], np.float32)
 _CARS = np.array([(228, 228, 228), (52, 54, 60), (176, 178, 182), (150, 44, 40), (58, 84, 140)], np.float32)
-_HIP, _FLAT = 1, 2  # style modulo 3; 0 is a gable
+_TURF = np.array((92, 148, 78), np.float32)
+_LEAVES = np.array((58, 90, 48), np.float32)
+# Shapes of roofs: style modulo 3; 0 is a gable.
+_HIP, _FLAT = 1, 2
 
 
 class Squares:
@@ -29,14 +34,22 @@ class Squares:
     """
 
     def __init__(self, grid: Grid, x: np.ndarray, y: np.ndarray, reach: float) -> None:
-        middles, first = np.array([x, y]).reshape(2, -1, 1), np.array([grid.left, grid.top]).reshape(2, 1, 1)
+        step = float(grid.step)
+        middles = np.array([x, y]).reshape(2, -1, 1)
+        first = np.array([grid.left, grid.top]).reshape(2, 1, 1)
         count = int(2 * reach / grid.step) + 2
-        pixels = np.floor((middles - reach - first) / float(grid.step)).astype(np.intp) + np.arange(count)  # (2, n, k)
-        away = (pixels * float(grid.step) + first - middles).astype(np.float32)
-        self.dx, self.dy = away[0, :, None, :], away[1, :, :, None]  # units from the points
+        corner = np.floor((middles - reach - first) / step).astype(np.intp)
+        pixels = corner + np.arange(count)  # (2, n, k)
+        columns, rows = pixels[0, :, None, :], pixels[1, :, :, None]
+
+        # Units from the points.
+        away = (pixels * step + first - middles).astype(np.float32)
+        self.dx, self.dy = away[0, :, None, :], away[1, :, :, None]
+
+        # Which pixels are in the image, and where they are in its planes.
         seen = (pixels >= 0) & (pixels < grid.size)
         self.ok = seen[0, :, None, :] & seen[1, :, :, None]
-        self.at = pixels[1, :, :, None] * grid.size + pixels[0, :, None, :]
+        self.at = rows * grid.size + columns
 
     def paint(
         self, image: np.ndarray, cover: np.ndarray, colours: np.ndarray, shading: np.ndarray | None = None
@@ -50,8 +63,10 @@ class Squares:
             shading: brightness ``(n, k, k)``, 1 when not given.
         """
         which = np.flatnonzero(self.ok & (cover > 0))
-        at, share = self.at.ravel()[which], cover.ravel()[which]
-        colour = colours.reshape(-1, 3)[which // cover[0].size if colours.ndim == 2 else 0 * which].T  # (3, m)
+        at = self.at.ravel()[which]
+        share = cover.ravel()[which]
+        point = which // cover[0].size if colours.ndim == 2 else np.zeros_like(which)
+        colour = colours.reshape(-1, 3)[point].T  # (3, m)
         if shading is not None:
             colour = colour * shading.ravel()[which]
         part = image[:, at]
@@ -77,14 +92,17 @@ def cover(distance: np.ndarray, grid: Grid) -> np.ndarray:
 def shadows_of_buildings(shade: np.ndarray, boxes: Boxes, grid: Grid, light: Light) -> None:
     """Sweep every building along its shadow."""
     length = np.float32(light.shadow) * boxes.height
-    fall_x, fall_y = length * np.float32(np.cos(light.sun)), length * np.float32(np.sin(light.sun))
+    fall_x = length * np.float32(np.cos(light.sun))
+    fall_y = length * np.float32(np.sin(light.sun))
     reach = boxes.reach + 0.5 * float(length.max()) + float(grid.step)
     squares = Squares(grid, boxes.x + fall_x / 2, boxes.y + fall_y / 2, reach)
-    dark = None
-    for part in np.array((-0.15, 0.2, 0.5), np.float32):  # of the way, from the middle of the sweep
+
+    # The sweep is the building at three places, counted from the middle of the way.
+    edges = []
+    for part in np.array((-0.15, 0.2, 0.5), np.float32):
         edge, _, _ = boxes.inside(squares.dx - part * fall_x, squares.dy - part * fall_y)
-        dark = edge if dark is None else np.maximum(dark, edge, out=dark)
-    assert dark is not None
+        edges.append(edge)
+    dark = np.maximum(np.maximum(edges[0], edges[1]), edges[2])
     squares.darken(shade, cover(dark, grid))
 
 
@@ -92,25 +110,58 @@ def paint_roofs(image: np.ndarray, boxes: Boxes, grid: Grid, light: Light) -> No
     """Gable, hip and flat roofs, lit by the date's sun."""
     squares = Squares(grid, boxes.x, boxes.y, boxes.reach + float(grid.step))
     edge, u, v = boxes.inside(squares.dx, squares.dy)
-    # an L has two wings, one along and one across, and the notch at the far end of both; else they are the same
-    middle_p, middle_q = (boxes.cut_u - boxes.width) / 2, (boxes.cut_v - boxes.depth) / 2
-    crest_p, crest_q = (boxes.cut_u + boxes.width) / 2, (boxes.cut_v + boxes.depth) / 2
-    p, q = u * boxes.side_u - middle_p, v * boxes.side_v - middle_q
-    over_p, over_q = crest_p - np.abs(p), crest_q - np.abs(q)  # how far up the slopes
-    shape = boxes.style % 3
-    angled = boxes.cut_u < boxes.width
-    across = np.where(angled, over_q > over_p, np.where(shape == _HIP, over_q < over_p, boxes.width >= boxes.depth))
-    c, s = np.float32(np.cos(light.sun)), np.float32(np.sin(light.sun))  # where shadows fall it is dark
-    down_p, down_q = boxes.side_u * (c * boxes.cos + s * boxes.sin), boxes.side_v * (s * boxes.cos - c * boxes.sin)
-    shading = 1 - np.float32(0.22) * np.where(across, np.copysign(down_q, q * down_q), np.copysign(down_p, p * down_p))
-    shading += np.float32(0.1) * (np.where(across, np.abs(q), np.abs(p)) < np.float32(0.6))
-    flat = shape == _FLAT
+    shading = _shading(boxes, u, v, light)
+    flat = boxes.style % 3 == _FLAT
     if flat.any():
-        rim = np.float32(0.12) * (edge < 1.1) - np.float32(0.1) * ((edge >= 1.1) & (edge < 2))
-        vents = np.abs(np.abs(u) - boxes.width * np.float32(0.45)) < 1
-        vents &= np.abs(v - boxes.depth * np.float32(0.3)) < np.float32(0.9)
-        np.copyto(shading, 1 + rim - np.float32(0.25) * vents, where=flat)
-    squares.paint(image, cover(edge, grid), _ROOFS[boxes.style.ravel().astype(np.intp)], shading)
+        np.copyto(shading, _flat_shading(boxes, edge, u, v), where=flat)
+    colours = _ROOFS[boxes.style.ravel().astype(np.intp)]
+    squares.paint(image, cover(edge, grid), colours, shading)
+
+
+def _shading(boxes: Boxes, u: np.ndarray, v: np.ndarray, light: Light) -> np.ndarray:
+    """Brightness of gable and hip roofs ``(n, k, k)`` at coordinates ``u`` along and ``v`` across the boxes."""
+    # An L has two wings, one along and one across, and the notch at the far end of both; else they are the same.
+    middle_p = (boxes.cut_u - boxes.width) / 2
+    middle_q = (boxes.cut_v - boxes.depth) / 2
+    p = u * boxes.side_u - middle_p
+    q = v * boxes.side_v - middle_q
+
+    # How far up the slopes.
+    crest_p = (boxes.cut_u + boxes.width) / 2
+    crest_q = (boxes.cut_v + boxes.depth) / 2
+    over_p = crest_p - np.abs(p)
+    over_q = crest_q - np.abs(q)
+
+    # Whether the slope falls across the box: the one that is lower of a hip, the higher of two wings.
+    is_hip = boxes.style % 3 == _HIP
+    has_wings = boxes.cut_u < boxes.width
+    of_one_wing = np.where(is_hip, over_q < over_p, boxes.width >= boxes.depth)
+    across = np.where(has_wings, over_q > over_p, of_one_wing)
+
+    # It is dark where shadows fall.
+    c, s = np.float32(np.cos(light.sun)), np.float32(np.sin(light.sun))
+    down_p = boxes.side_u * (c * boxes.cos + s * boxes.sin)
+    down_q = boxes.side_v * (s * boxes.cos - c * boxes.sin)
+    slope_q = np.copysign(down_q, q * down_q)
+    slope_p = np.copysign(down_p, p * down_p)
+    shading: np.ndarray = 1 - np.float32(0.22) * np.where(across, slope_q, slope_p)
+
+    # The ridge is bright.
+    from_ridge = np.where(across, np.abs(q), np.abs(p))
+    shading += np.float32(0.1) * (from_ridge < np.float32(0.6))
+    return shading
+
+
+def _flat_shading(boxes: Boxes, edge: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Brightness of flat roofs ``(n, k, k)``: a light rim, its shadow, and two vents."""
+    light_rim = np.float32(0.12) * (edge < 1.1)
+    behind_rim = (edge >= 1.1) & (edge < 2)
+    rim = light_rim - np.float32(0.1) * behind_rim
+
+    vents = np.abs(np.abs(u) - boxes.width * np.float32(0.45)) < 1
+    vents &= np.abs(v - boxes.depth * np.float32(0.3)) < np.float32(0.9)
+    shading: np.ndarray = 1 + rim - np.float32(0.25) * vents
+    return shading
 
 
 def _each(values: np.ndarray) -> np.ndarray:
@@ -123,30 +174,37 @@ def paint_court(image: np.ndarray, box: Box, grid: Grid, light: Light) -> None:
     squares = Squares(grid, boxes.x, boxes.y, boxes.reach)
     edge, u, v = _court(box, squares.dx, squares.dy)
     track = oval(box)
-    field = (
-        edge - np.float32(0.17 * box.depth)
-        if track
-        else np.minimum(np.float32(0.38 * box.width) - np.abs(u), np.float32(0.36 * box.depth) - np.abs(v))
-    )
     base = _COURTS[box.style]
-    turf = (
-        np.array((92, 148, 78), np.float32) + light.season * LUSH * np.float32(0.5)
-        if track
-        else base * np.float32(0.86) + 12
-    )
+    turf: np.ndarray
+
+    # The ground, and the turf of a track or the playing field of a court.
+    if track:
+        field = edge - np.float32(0.17 * box.depth)
+        turf = _TURF + light.season * LUSH * np.float32(0.5)
+        half_length, half_width = np.float32(0.27 * box.width), np.float32(0.26 * box.depth)
+    else:
+        field = _in_rectangle(u, v, np.float32(0.38 * box.width), np.float32(0.36 * box.depth))
+        turf = base * np.float32(0.86) + 12
+        half_length, half_width = np.float32(0.38 * box.width), np.float32(0.36 * box.depth)
     squares.paint(image, cover(edge, grid), base)
     squares.paint(image, cover(field, grid), turf)
-    pitch = np.minimum(
-        np.float32((0.27 if track else 0.38) * box.width) - np.abs(u),
-        np.float32(0.26 * box.depth if track else 0.36 * box.depth) - np.abs(v),
-    )
+
+    # White lines: round the pitch, across its middle, and a circle there; of a track one between the lanes too.
+    pitch = _in_rectangle(u, v, half_length, half_width)
     circle = np.abs(np.sqrt(u * u + v * v) - np.float32(0.11 * box.depth))
-    lines = np.minimum(np.abs(pitch), np.where(pitch > 0, np.minimum(np.abs(u), circle), np.float32(9)))
+    on_pitch = np.where(pitch > 0, np.minimum(np.abs(u), circle), np.float32(9))
+    lines = np.minimum(np.abs(pitch), on_pitch)
     if track:
         lanes = np.abs(edge - np.float32(0.085 * box.depth)) + np.float32(0.35)
         lines = np.minimum(lines, lanes)
     line = np.clip(np.float32(1.0) - lines, 0, 1) * (edge > 0) * np.float32(0.75)
     squares.paint(image, line, np.full(3, 232, np.float32))
+
+
+def _in_rectangle(u: np.ndarray, v: np.ndarray, half_u: np.float32, half_v: np.float32) -> np.ndarray:
+    """Distance to the outline of a rectangle round 0, positive inside."""
+    out: np.ndarray = np.minimum(half_u - np.abs(u), half_v - np.abs(v))
+    return out
 
 
 def oval(box: Box) -> bool:
@@ -165,10 +223,12 @@ def _court(box: Box, dx: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def footprint(box: Box, building: bool, grid: Grid) -> tuple[tuple[slice, slice], np.ndarray]:
     """A window of the image, and which of its pixels the thing stands on."""
-    window = grid.window(box.x, box.y, float(np.sqrt(box.width**2 + box.depth**2) / 2))
-    dx, dy = (grid.x[:, window[1]] - np.float32(box.x))[None], (grid.y[window[0]] - np.float32(box.y))[None]
-    edge = (Boxes.of([box]).inside(dx, dy) if building else _court(box, dx, dy))[0]
-    return window, edge[0] > 0
+    reach = float(np.sqrt(box.width**2 + box.depth**2) / 2)
+    rows, columns = grid.window(box.x, box.y, reach)
+    dx = (grid.x[:, columns] - np.float32(box.x))[None]
+    dy = (grid.y[rows] - np.float32(box.y))[None]
+    edge, _, _ = Boxes.of([box]).inside(dx, dy) if building else _court(box, dx, dy)
+    return (rows, columns), edge[0] > 0
 
 
 def paint_trees(image: np.ndarray, shade: np.ndarray, trees: np.ndarray, grid: Grid, light: Light) -> None:
@@ -177,13 +237,16 @@ def paint_trees(image: np.ndarray, shade: np.ndarray, trees: np.ndarray, grid: G
     size = _each(radius)
     reach = float(radius.max() + grid.step)
     along, down = np.cos(light.sun), np.sin(light.sun)
+
     fall = 1.1 * light.shadow * radius
     below = Squares(grid, x + fall * along, y + fall * down, reach)
     below.darken(shade, cover(size - np.sqrt(below.dx**2 + below.dy**2), grid))
+
     squares = Squares(grid, x, y, reach)
     crown = cover(size - np.sqrt(squares.dx**2 + squares.dy**2), grid)
-    lit = 1 - np.float32(0.3) * (squares.dx * np.float32(along) + squares.dy * np.float32(down)) / size
-    colour = np.array((58, 90, 48), np.float32) + np.float32(light.season) * LUSH
+    away_from_sun = squares.dx * np.float32(along) + squares.dy * np.float32(down)
+    lit = 1 - np.float32(0.3) * away_from_sun / size
+    colour = _LEAVES + np.float32(light.season) * LUSH
     squares.paint(image, crown, colour, lit)
 
 
@@ -192,7 +255,8 @@ def paint_cars(image: np.ndarray, cars: np.ndarray, grid: Grid) -> None:
     x, y, turn, colour = cars.T
     squares = Squares(grid, x, y, 2.5 + float(grid.step))
     c, s = _each(np.cos(turn)), _each(np.sin(turn))
-    u, v = squares.dx * c + squares.dy * s, squares.dy * c - squares.dx * s
+    u = squares.dx * c + squares.dy * s
+    v = squares.dy * c - squares.dx * s
     edge = np.minimum(np.float32(1.9) - np.abs(u), np.float32(0.85) - np.abs(v))
     paint = _CARS[(colour * len(_CARS)).astype(np.intp)]
     squares.paint(image, cover(edge, grid), paint)
