@@ -18,7 +18,7 @@ import zoo
 from benchmarks.plain_beam import plain_beam
 from benchmarks.report import keep, matmul_rate, read_rate
 from changecap.inference.decoding import Decoding
-from changecap.inference.search import Found, search
+from changecap.inference.search import SearchResult, search
 
 VOCAB, WORDS, PLAIN_PAIRS = 500, 11, 6
 PACE = 2.0  # by how much the end's logit rises with each word
@@ -34,7 +34,7 @@ class Compared:
     ``encode`` is seconds per pair, and ``added`` the median of what decoding took beside it, round by round.
     """
 
-    found: list[Found]
+    found: list[SearchResult]
     ours: float
     plain: float
     same: int

@@ -11,7 +11,7 @@ import zoo
 from changecap.errors import CheckpointError, ConfigError, DataError
 from changecap.inference import captioner as module
 from changecap.inference.captioner import Captioner
-from changecap.inference.search import Found, Hypothesis
+from changecap.inference.search import Hypothesis, SearchResult
 from changecap.landcover import to_rgb
 from changecap.language.vocabulary import Vocabulary
 
@@ -152,7 +152,7 @@ def test_a_caption_knows_its_words_and_how_sure_it_is(captioner):
 )
 def test_a_caption_says_whether_anything_changed(captioner, monkeypatch, text, changed):
     ids = tuple(WORDS.encode(text))
-    found = Found([Hypothesis(ids, -1.0, (-0.1,) * (len(ids) - 1), True)])
+    found = SearchResult([Hypothesis(ids, -1.0, (-0.1,) * (len(ids) - 1), True)])
     monkeypatch.setattr(module, "search", lambda *_, **__: [found])
     caption = captioner(*draw(1))
     assert (caption.text, caption.changed) == (text, changed)

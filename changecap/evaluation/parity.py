@@ -26,7 +26,7 @@ from ..checkpoints.checkpoint import load as load_checkpoint
 from ..checkpoints.importing import WORDS
 from ..errors import CheckpointError, DataError
 from ..inference.decoding import Decoding
-from ..inference.search import Found, search
+from ..inference.search import SearchResult, search
 from ..io.json_file import read_json
 from ..language.vocabulary import SPECIAL
 
@@ -188,7 +188,7 @@ def _decoding(
     return checks
 
 
-def _answer(found: Found, rule: str) -> tuple[list[int] | None, float | None]:
+def _answer(found: SearchResult, rule: str) -> tuple[list[int] | None, float | None]:
     """What the authors' rule says of ``found``: a beam in which nothing finished says nothing."""
     if rule == "beam" and not found.finished:
         return None, None
@@ -196,7 +196,7 @@ def _answer(found: Found, rule: str) -> tuple[list[int] | None, float | None]:
     return list(best.ids), best.score
 
 
-def _same_set(ours: Found, theirs: list[Any]) -> bool:
+def _same_set(ours: SearchResult, theirs: list[Any]) -> bool:
     mine = {h.ids: h.score for h in ours.finished}
     other = {tuple(ids): score for ids, score in theirs}
     return mine.keys() == other.keys() and all(abs(mine[ids] - other[ids]) <= SCORE for ids in mine)

@@ -15,7 +15,8 @@ from zoo import Captioner, Memory
 from ..errors import ConfigError
 from .decoding import Decoding
 
-STAY = 0.7  # share of open pairs above which nobody leaves: to cut the memory is to copy it
+# Finished pairs stay in the batch while more than this share is open: to cut the memory is to copy it.
+KEEP_FINISHED = 0.7
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Hypothesis:
 
 
 @dataclass
-class Found:
+class SearchResult:
     """All that the search found for one pair, in the order of completion."""
 
     finished: list[Hypothesis] = field(default_factory=list)
@@ -42,10 +43,12 @@ class Found:
     def ranked(self, length_penalty: float = 0.0) -> list[Hypothesis]:
         """By score / words ** penalty, highest first (first found on ties); the finished go before the unfinished."""
 
-        def worth(h: Hypothesis) -> float:
-            return h.score / len(h.log_probabilities) ** length_penalty
+        def worth(hypothesis: Hypothesis) -> float:
+            return hypothesis.score / len(hypothesis.log_probabilities) ** length_penalty
 
-        return sorted(self.finished, key=worth, reverse=True) + sorted(self.unfinished, key=worth, reverse=True)
+        finished = sorted(self.finished, key=worth, reverse=True)
+        unfinished = sorted(self.unfinished, key=worth, reverse=True)
+        return finished + unfinished
 
     def best(self, length_penalty: float = 0.0) -> Hypothesis:
         """The first of those :meth:`ranked`."""
@@ -61,7 +64,7 @@ def search(
     start: int,
     end: int,
     generator: torch.Generator | None = None,
-) -> list[Found]:
+) -> list[SearchResult]:
     """Search for sentences, or draw them.
 
     The beam shrinks: at each step the best continuations of a pair stay; those that end leave the beam and make it
@@ -78,7 +81,7 @@ def search(
         generator: what words are drawn with; the same for the same batch gives the same sentences.
 
     Returns:
-        One :class:`Found` per pair, none of them empty.
+        One :class:`SearchResult` per pair, none of them empty.
 
     Raises:
         ConfigError: the settings do not fit the vocabulary (a beam wider than it, a word outside it), leave nothing to
@@ -86,59 +89,136 @@ def search(
     """
     if decoding.do_sample and generator is None:
         raise ConfigError("do_sample draws words: give generator=torch.Generator().manual_seed(...)")
-    device, count = memory[0].device, memory[0].shape[0]
-    groups, width = decoding.searches
-    found = [Found() for _ in range(count)]
-    pairs = torch.arange(count, device=device)  # which pair each row of the batch is; B shrinks
-    live = torch.full((count, groups), width, device=device)  # width that is left to each search
-    ids = torch.full((count, groups, 1, 1), start, device=device)  # (B, G, K, T)
-    log_probabilities = torch.zeros(count, groups, 1, 0, device=device)  # (B, G, K, T - 1)
-    scores = torch.zeros(count, groups, 1, device=device)  # (B, G, K); -inf where the beam is closed
+    found = [SearchResult() for _ in range(memory[0].shape[0])]
+    beam = _Beam.of(memory, decoding, start)
     state = None
     for said in range(1, decoding.max_length):
-        logits, state = model.decode(ids[..., -1].reshape(-1, 1), memory, state)
-        step = logits[:, -1].float().log_softmax(-1).unflatten(0, ids.shape[:3])  # (B, G, K, V)
-        open_before, vocab = step.shape[2:]
+        logits, state = model.decode(beam.last_words, memory, state)
+        step = logits[:, -1].float().log_softmax(-1)
+        step = step.unflatten(0, beam.ids.shape[:3])  # B G K V
         if said == 1:
-            decoding.check(vocab, start, end)
-        total = scores.unsqueeze(3) + _allowed(step, ids, decoding, end)
-        scores, choice = _choose(total, live, ids, decoding, generator)  # (B, G, K)
-        row, word = choice // vocab, choice % vocab
-        ids = torch.cat([_rows(ids, row), word.unsqueeze(3)], dim=3)
-        gained = step.flatten(2).gather(2, choice)
-        log_probabilities = torch.cat([_rows(log_probabilities, row), gained.unsqueeze(3)], dim=3)
-        ended = (word == end) & scores.isfinite()
-        for b, g, k in ended.nonzero().tolist():
-            found[int(pairs[b])].finished.append(_hypothesis(ids[b, g, k], log_probabilities[b, g, k], finished=True))
-        live = live - ended.sum(2)
-        scores = scores.masked_fill(ended, -torch.inf)
-        keep = scores.isfinite().flatten(1).any(1).nonzero().squeeze(1)
+            decoding.check(step.shape[3], start, end)
+
+        total = beam.scores.unsqueeze(3) + _allowed(step, beam.ids, decoding, end)
+        scores, choice = _choose(total, beam.live, beam.ids, decoding, generator)
+        row = beam.extend(step, scores, choice)
+        beam.close_ended(end, found)
+
+        keep = beam.open_pairs()
         if not len(keep):
             break
-        if len(keep) > STAY * len(live):
-            keep = torch.arange(len(live), device=device)
-        # the open beams first, and no more than the widest search needs
-        order = scores[keep].argsort(dim=2, descending=True, stable=True)[:, :, : int(live.max())]
-        all_stay = len(keep) == len(live)
-        if not (all_stay and open_before == order.shape[2] == 1):
-            searches = torch.arange(len(live) * groups, device=device).view(-1, groups)[keep]
-            past = searches.unsqueeze(2) * open_before + row[keep].gather(2, order)
-            state = state.select(past.flatten())
-        memory = memory if all_stay else tuple(m.index_select(0, keep) for m in memory)
-        pairs, live = pairs[keep], live[keep]
-        ids, log_probabilities = _rows(ids[keep], order), _rows(log_probabilities[keep], order)
-        scores = scores[keep].gather(2, order)
+        all_stay = len(keep) == len(beam.pairs)
+        past = beam.narrow(keep, row, step.shape[2])
+        if past is not None:
+            state = state.select(past)
+        if not all_stay:
+            memory = tuple(m.index_select(0, keep) for m in memory)
     else:
-        for b, g, k in scores.isfinite().nonzero().tolist():
-            hypothesis = _hypothesis(ids[b, g, k], log_probabilities[b, g, k], finished=False)
-            found[int(pairs[b])].unfinished.append(hypothesis)
+        beam.give_unfinished(found)
+
+    _need_sentences(found, decoding)
+    return found
+
+
+def _need_sentences(found: list[SearchResult], decoding: Decoding) -> None:
+    """Refuse a pair about which nothing was found to say."""
     for i, one in enumerate(found):
         if not one.finished and not one.unfinished:
             raise ConfigError(
                 f"nothing can be said about pair {i} of the batch: {decoding} leaves no word at some place, or the "
                 "model's scores are no numbers; loosen the settings, or look at the weights"
             )
-    return found
+
+
+@dataclass
+class _Beam:
+    """The open sentences of all pairs: B pairs that are still in the batch, G searches each, K sentences each."""
+
+    pairs: Tensor  # B: which pair of the call each row is
+    live: Tensor  # B G: width that is left to each search
+    ids: Tensor  # B G K T
+    log_probabilities: Tensor  # B G K T-1
+    scores: Tensor  # B G K; -inf where the beam is closed
+
+    @classmethod
+    def of(cls, memory: Memory, decoding: Decoding, start: int) -> "_Beam":
+        """A sentence that has only begun for each search of each pair."""
+        device, count = memory[0].device, memory[0].shape[0]
+        groups, width = decoding.searches
+        return cls(
+            pairs=torch.arange(count, device=device),
+            live=torch.full((count, groups), width, device=device),
+            ids=torch.full((count, groups, 1, 1), start, device=device),
+            log_probabilities=torch.zeros(count, groups, 1, 0, device=device),
+            scores=torch.zeros(count, groups, 1, device=device),
+        )
+
+    @property
+    def last_words(self) -> Tensor:
+        """What the decoder is fed next, ``(B·G·K, 1)``."""
+        return self.ids[..., -1].reshape(-1, 1)
+
+    def extend(self, step: Tensor, scores: Tensor, choice: Tensor) -> Tensor:
+        """Add the words of ``choice``, places in K·V; returns which sentence each goes on from, ``(B, G, K')``."""
+        vocab = step.shape[3]
+        row, word = choice // vocab, choice % vocab
+        gained = step.flatten(2).gather(2, choice)
+        self.ids = torch.cat([_rows(self.ids, row), word.unsqueeze(3)], dim=3)
+        self.log_probabilities = torch.cat([_rows(self.log_probabilities, row), gained.unsqueeze(3)], dim=3)
+        self.scores = scores
+        return row
+
+    def close_ended(self, end: int, found: list[SearchResult]) -> None:
+        """Give sentences that have ended to ``found``; each makes its search narrower."""
+        ended = (self.ids[..., -1] == end) & self.scores.isfinite()
+        for b, g, k in ended.nonzero().tolist():
+            found[int(self.pairs[b])].finished.append(self._hypothesis(b, g, k, finished=True))
+        self.live = self.live - ended.sum(2)
+        self.scores = self.scores.masked_fill(ended, -torch.inf)
+
+    def give_unfinished(self, found: list[SearchResult]) -> None:
+        """Give the open sentences to ``found``."""
+        for b, g, k in self.scores.isfinite().nonzero().tolist():
+            found[int(self.pairs[b])].unfinished.append(self._hypothesis(b, g, k, finished=False))
+
+    def open_pairs(self) -> Tensor:
+        """Rows of the batch that go on; none when all are done, all while few are."""
+        still_open = self.scores.isfinite().flatten(1).any(1).nonzero().squeeze(1)
+        if len(still_open) > KEEP_FINISHED * len(self.live):
+            return torch.arange(len(self.live), device=self.live.device)
+        return still_open
+
+    def narrow(self, keep: Tensor, row: Tensor, open_before: int) -> Tensor | None:
+        """Keep the pairs ``keep``, the open sentences first, and no more of them than the widest search needs.
+
+        Args:
+            keep: rows of the batch.
+            row: which sentence of the step before each sentence goes on from, ``(B, G, K)``.
+            open_before: sentences that a search had in that step.
+
+        Returns:
+            Rows of the decoder's state that go on, or ``None`` where all do as they are.
+        """
+        count, groups = self.live.shape
+        widest = int(self.live.max())
+        order = self.scores[keep].argsort(dim=2, descending=True, stable=True)[:, :, :widest]
+
+        past = None
+        is_greedy = open_before == order.shape[2] == 1
+        if len(keep) < count or not is_greedy:
+            searches = torch.arange(count * groups, device=keep.device).view(-1, groups)[keep]
+            past = (searches.unsqueeze(2) * open_before + row[keep].gather(2, order)).flatten()
+
+        self.pairs, self.live = self.pairs[keep], self.live[keep]
+        self.ids = _rows(self.ids[keep], order)
+        self.log_probabilities = _rows(self.log_probabilities[keep], order)
+        self.scores = self.scores[keep].gather(2, order)
+        return past
+
+    def _hypothesis(self, pair: int, group: int, k: int, finished: bool) -> Hypothesis:
+        ids = tuple(self.ids[pair, group, k].tolist())
+        gained = self.log_probabilities[pair, group, k].tolist()
+        return Hypothesis(ids, sum(gained), tuple(gained), finished)
 
 
 # Which words may follow: log-probabilities (B, G, K, V) to such, -inf where a word may not
@@ -169,8 +249,9 @@ def _repeats(ids: Tensor, size: int, vocab: int) -> Tensor:
     """Whether each word ``(B, G, K, V)`` would end a run of ``size`` words that its sentence holds already."""
     again = torch.zeros(*ids.shape[:3], vocab, device=ids.device)
     if ids.shape[3] >= size:
-        runs = ids.unfold(3, size, 1)  # (B, G, K, runs, size)
-        same = (runs[..., :-1] == ids[:, :, :, None, ids.shape[3] - size + 1 :]).all(4)
+        runs = ids.unfold(3, size, 1)  # B G K runs size
+        newest = ids[:, :, :, None, ids.shape[3] - size + 1 :]
+        same = (runs[..., :-1] == newest).all(4)
         again.scatter_add_(3, runs[..., -1], same.float())
     return again > 0
 
@@ -223,27 +304,37 @@ def _narrowed(scores: Tensor, live: Tensor) -> Tensor:
 
 def _best_apart(total: Tensor, live: Tensor, width: int, penalty: float) -> tuple[Tensor, Tensor]:
     """The highest scores of one group after the other, less ``penalty`` for what earlier groups have just said."""
-    times = torch.zeros_like(total[:, 0, 0])  # (B, V)
-    chosen = []
+    times_said = torch.zeros_like(total[:, 0, 0])  # B V
+    all_scores, all_choices = [], []
     for group in range(total.shape[1]):
-        scores, choice = _best(total[:, group] - penalty * times.unsqueeze(1), live[:, group], width)
-        times.scatter_add_(1, choice % total.shape[3], scores.isfinite().float())
-        chosen.append((scores, choice))
-    scores, choice = (torch.stack(part, dim=1) for part in zip(*chosen, strict=True))
-    return scores, choice
+        penalised = total[:, group] - penalty * times_said.unsqueeze(1)
+        scores, choice = _best(penalised, live[:, group], width)
+        times_said.scatter_add_(1, choice % total.shape[3], scores.isfinite().float())
+        all_scores.append(scores)
+        all_choices.append(choice)
+    return torch.stack(all_scores, dim=1), torch.stack(all_choices, dim=1)
 
 
 def _best_in_turn(total: Tensor, live: Tensor, width: int, ids: Tensor, decoding: Decoding) -> tuple[Tensor, Tensor]:
     """The best of those that said all forced words, of those that lack one, and so on; then the second of each."""
     forced = torch.tensor(decoding.force_words, device=total.device)
-    already = _already(ids, decoding)  # (B, G, K, words)
-    words_said = already.sum(3, keepdim=True).repeat(1, 1, 1, total.shape[3])
+    already = _already(ids, decoding)  # B G K words
+    words_said = already.sum(3, keepdim=True).repeat(1, 1, 1, total.shape[3])  # B G K V
     words_said[..., forced] += ~already
+
+    # A sentence that has no room left for what it lacks is given up.
     room = decoding.max_length - ids.shape[3] - 1
     total = total.masked_fill(words_said + room < len(forced), -torch.inf)
-    counts = range(len(forced), -1, -1)
-    best = [total.masked_fill(words_said != n, -torch.inf).flatten(2).topk(width) for n in counts]
-    scores, choice = (torch.stack(part, dim=3).flatten(2) for part in zip(*best, strict=True))
+
+    banks_of_scores, banks_of_choices = [], []
+    for count in range(len(forced), -1, -1):
+        bank = total.masked_fill(words_said != count, -torch.inf).flatten(2).topk(width)
+        banks_of_scores.append(bank.values)
+        banks_of_choices.append(bank.indices)
+
+    # The best of each bank, then the second of each, and so on.
+    scores = torch.stack(banks_of_scores, dim=3).flatten(2)
+    choice = torch.stack(banks_of_choices, dim=3).flatten(2)
     order = scores.isfinite().byte().argsort(dim=2, descending=True, stable=True)[:, :, :width]
     return _narrowed(scores.gather(2, order), live), choice.gather(2, order)
 
@@ -263,8 +354,3 @@ def _gumbel(total: Tensor, generator: torch.Generator) -> Tensor:
 def _rows(x: Tensor, index: Tensor) -> Tensor:
     """Rows ``index`` (B, G, K') of ``x`` (B, G, K, T)."""
     return x.gather(2, index.unsqueeze(3).expand(-1, -1, -1, x.shape[3]))
-
-
-def _hypothesis(ids: Tensor, log_probabilities: Tensor, finished: bool) -> Hypothesis:
-    gained = log_probabilities.tolist()
-    return Hypothesis(tuple(ids.tolist()), sum(gained), tuple(gained), finished)
