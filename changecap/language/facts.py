@@ -5,7 +5,7 @@ every synonym belongs to exactly one class. Knows sentences only, no images.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,7 +35,8 @@ NOUNS: Mapping[str, tuple[Noun, ...]] = {
 }
 
 # The verb between two nouns says which of them was there before.
-FORWARD = frozenset(  # <before> is replaced with <after>
+# Forward: <before> is replaced with <after>.
+FORWARD = frozenset(
     (
         "replaced",
         "transformed",
@@ -53,7 +54,8 @@ FORWARD = frozenset(  # <before> is replaced with <after>
         "makes",
     )
 )
-BACKWARD = frozenset(  # <after> is built on <before>
+# Backward: <after> is built on <before>.
+BACKWARD = frozenset(
     (
         "built",
         "constructed",
@@ -70,7 +72,19 @@ BACKWARD = frozenset(  # <after> is built on <before>
     )
 )
 
-_CLASS_OF = {form: name for name, nouns in NOUNS.items() for noun in nouns for form in (noun.one, noun.many) if form}
+
+def _classes_of_nouns() -> dict[str, str]:
+    """The class that each form of a noun names."""
+    class_of = {}
+    for name, nouns in NOUNS.items():
+        for noun in nouns:
+            class_of[noun.one] = name
+            if noun.many:
+                class_of[noun.many] = name
+    return class_of
+
+
+_CLASS_OF = _classes_of_nouns()
 _COUNT = {"a": 1, "an": 1, "the": 1} | {word: i for i, word in enumerate(NUMBERS, 1)}
 _ROW = {"top": "top", "upper": "top", "bottom": "bottom", "lower": "bottom"}
 _MIDDLE = ("middle", "center", "centre")
@@ -111,12 +125,14 @@ class Fact:
             DataError: a value is not one a fact can have.
         """
         fact = cls(entry["from"], entry["to"], entry["count"], entry["place"])
-        for key, value, known in (
-            ("from", fact.source, CLASSES[1:]),
-            ("to", fact.target, CLASSES[1:]),
-            ("place", fact.place, PLACES),
-            ("count", fact.count, (1, 2, 3, 4, 5, None)),
-        ):
+        allowed: dict[str, Sequence[object]] = {
+            "from": CLASSES[1:],
+            "to": CLASSES[1:],
+            "place": PLACES,
+            "count": (1, 2, 3, 4, 5, None),
+        }
+        for key, known in allowed.items():
+            value = entry[key]
             if value not in known:
                 raise DataError(f"a fact's {key!r} must be one of {', '.join(map(str, known))}, got {value!r}")
         return fact
@@ -134,29 +150,56 @@ def parse(sentence: str) -> list[Fact]:
     a captioner says may be unfinished or nonsense.
     """
     tokens = list(_TOKEN.finditer(sentence))
+    clauses = _clauses(tokens)
+    facts = []
+    begin = 0
+    for k, clause in enumerate(clauses):
+        following = clauses[k + 1].first if k + 1 < len(clauses) else len(tokens)
+        end = _end_of(clause, following, tokens)
+        named = [tokens[clause.first], tokens[clause.second]]
+        before, after = named if clause.forward else reversed(named)
+        source, target = _CLASS_OF[before["noun"]], _CLASS_OF[after["noun"]]
+        facts.append(Fact(source, target, _count(sentence, named), _first_place(tokens[begin:end])))
+        begin = end
+    return facts
+
+
+class _Clause(NamedTuple):
+    """Two nouns with a verb between them, as numbers of tokens, and whether the first noun was there before."""
+
+    first: int
+    second: int
+    forward: bool
+
+
+def _clauses(tokens: list[re.Match[str]]) -> list[_Clause]:
     nouns = [i for i, token in enumerate(tokens) if token["noun"]]
-    clauses: list[tuple[int, int, bool]] = []  # tokens of both nouns, and whether the first was there before
+    clauses = []
     k = 0
     while k + 1 < len(nouns):
         first, second = nouns[k], nouns[k + 1]
-        verb = next((t for t in tokens[first:second] if t["forward"] or t["backward"]), None)
+        verb = next((token for token in tokens[first:second] if token["forward"] or token["backward"]), None)
         if verb is None:
             k += 1
         else:
-            clauses.append((first, second, bool(verb["forward"])))
+            clauses.append(_Clause(first, second, bool(verb["forward"])))
             k += 2
-    facts = []
-    begin = 0
-    for k, (first, second, forward) in enumerate(clauses):
-        following = clauses[k + 1][0] if k + 1 < len(clauses) else len(tokens)
-        joins = [i for i in range(second, following) if tokens[i]["join"]]
-        end = joins[-1] if joins and following < len(tokens) else following
-        named = [tokens[first], tokens[second]]
-        before, after = (_CLASS_OF[token["noun"]] for token in (named if forward else reversed(named)))
-        place = next((_place(token["place"]) for token in tokens[begin:end] if token["place"]), "")
-        facts.append(Fact(before, after, _count(sentence, named), place))
-        begin = end
-    return facts
+    return clauses
+
+
+def _end_of(clause: _Clause, following: int, tokens: list[re.Match[str]]) -> int:
+    """The token that ends ``clause``: the last "and" or "while" before the noun that begins the ``following`` one."""
+    is_last = following == len(tokens)
+    joins = [i for i in range(clause.second, following) if tokens[i]["join"]]
+    return following if is_last or not joins else joins[-1]
+
+
+def _first_place(tokens: list[re.Match[str]]) -> str:
+    """The first place among ``tokens``; empty where none is named."""
+    for token in tokens:
+        if token["place"]:
+            return _place(token["place"])
+    return ""
 
 
 def _place(words: str) -> str:
@@ -168,9 +211,12 @@ def _place(words: str) -> str:
 def _count(sentence: str, nouns: list[re.Match[str]]) -> int | None:
     """How many buildings are named, 1 where none are."""
     for noun in nouns:
-        if _CLASS_OF[noun["noun"]] == "building":
-            word = sentence[: noun.start()].split()[-1:]
-            number = _COUNT.get(word[0]) if word else None
-            # "a buildings" and "two building" are slips that still say a number; "the buildings" is none
-            return None if word == ["the"] and noun["noun"].endswith("s") else number
+        if _CLASS_OF[noun["noun"]] != "building":
+            continue
+        words_before = sentence[: noun.start()].split()
+        word = words_before[-1] if words_before else ""
+        # "a buildings" and "two building" are slips that still say a number; "the buildings" is none.
+        if word == "the" and noun["noun"].endswith("s"):
+            return None
+        return _COUNT.get(word)
     return 1
