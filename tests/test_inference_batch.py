@@ -26,7 +26,7 @@ from changecap.inference.captioner import Captioner
 def talkative(inputs):
     """A captioner whose sentences are not empty."""
     captioner = build(inputs)
-    captioner.model.words.head.bias.data[captioner.vocabulary.end] = -1
+    captioner.model.words.head.bias.data[captioner.vocabulary.eos] = -1
     return captioner
 
 
@@ -285,7 +285,7 @@ def test_each_of_the_best_sentences_has_the_attention_that_it_has_alone(name, fo
         alone = tuple(m[i : i + 1] for m in memory)
         for caption in (first, *first.others):
             words = [known.words.index(word) for word in caption.words]
-            looks = captioner.model.attend(torch.tensor([[known.start, *words, known.end]]), alone)[0, :-1]
+            looks = captioner.model.attend(torch.tensor([[known.bos, *words, known.eos]]), alone)[0, :-1]
             np.testing.assert_allclose(caption.attention, looks.unflatten(1, (4, 4)).numpy(), atol=1e-5)
     assert len({caption.text for first in best for caption in (first, *first.others)}) > 3
 

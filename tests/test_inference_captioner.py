@@ -36,7 +36,7 @@ def build(inputs, name="mmodalcc"):
     torch.manual_seed(0)
     model = zoo.create_model(vocab=len(WORDS), **config["model"]).eval()
     torch.nn.init.normal_(model.words.head.weight, std=0.5)  # so that pairs get sentences of their own
-    model.words.head.bias.data[Vocabulary.end] = 2
+    model.words.head.bias.data[Vocabulary.eos] = 2
     return Captioner(model, WORDS, config)
 
 

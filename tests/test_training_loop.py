@@ -323,7 +323,7 @@ def test_grouping_captions_by_length_leaves_the_loss_as_it_is(configured, monkey
     grouped = rows(run(configured("grouped", **config)))
 
     def together(self, captions):
-        yield torch.arange(len(captions)), training._pad(captions)
+        yield torch.arange(len(captions)), training._pad(captions, self.tokenizer.pad)
 
     monkeypatch.setattr(training._Run, "_sentences", together)
     padded = rows(run(configured("padded", **config)))

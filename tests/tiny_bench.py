@@ -52,7 +52,7 @@ def captioner(seed=0, inputs="rgb", name="rsiccformer"):
     built = zoo.create_model(vocab=len(WORDS), **model).eval()
     torch.manual_seed(seed)
     torch.nn.init.normal_(built.words.head.weight, std=4)
-    built.words.head.bias.data[Vocabulary.end] = 6  # short sentences
+    built.words.head.bias.data[Vocabulary.eos] = 6  # short sentences
     return Captioner(built, WORDS, {"size": SIZE, "inputs": inputs, "model": model})
 
 

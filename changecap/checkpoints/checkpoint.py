@@ -28,7 +28,8 @@ import zoo
 
 from ..errors import CheckpointError
 from ..io.json_file import read_json
-from ..language.vocabulary import Vocabulary
+from ..language import tokenizer as tokenizers
+from ..language.tokenizer import WORD_LIST, Tokenizer
 
 Bytes = bytes | memoryview
 
@@ -45,13 +46,15 @@ _DTYPES = {  # as safetensors calls them
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-_OURS = re.compile(r"(model|vocabulary|training)-[0-9a-f]{16}\.(safetensors|json|pt)(\.new)?|config\.json\.new")
+_OURS = re.compile(
+    r"(model|vocabulary|tokenizer|training)-[0-9a-f]{16}\.(safetensors|json|bin|pt)(\.new)?|config\.json\.new"
+)
 
 
 def save(
     folder: Path,
     model: zoo.Captioner,
-    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
     config: Mapping[str, Any],
     *,
     training: Mapping[str, Any] | None = None,
@@ -62,20 +65,21 @@ def save(
     Args:
         folder: made if absent.
         model: its weights are written, in full precision.
-        vocabulary: of the words the model says.
+        tokenizer: of the words the model says; its kind is registered, see :mod:`changecap.language.tokenizer`.
         config: plain JSON values; ``config["model"]`` holds the name and keyword arguments that build the model.
         training: optimiser, counters and generators, tensors and plain values only.
-        plain: call the files ``model.safetensors`` and ``vocabulary.json``, as the hub expects them. They take the
-            place of older ones of that name; where that breaks off, the folder is told to be damaged.
+        plain: call the files ``model.safetensors`` and ``vocabulary.json`` (``tokenizer.bin`` of another kind), as
+            the hub expects them. They take the place of older ones of that name; where that breaks off, the folder is
+            told to be damaged.
 
     Raises:
         CheckpointError: the disk is full or refuses; what was there before is untouched.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    words = json.dumps(vocabulary.words, ensure_ascii=False, indent=0).encode()
+    of_words = tokenizer.kind == WORD_LIST
     parts: dict[str, tuple[str, list[Bytes]]] = {
         "weights": ("model-{}.safetensors", _safetensors(weights)),
-        "vocabulary": ("vocabulary-{}.json", [words]),
+        "vocabulary": ("vocabulary-{}.json" if of_words else "tokenizer-{}.bin", [tokenizer.dump()]),
     }
     if training is not None:
         buffer = io.BytesIO()
@@ -87,7 +91,11 @@ def save(
         digest = _hash(content)
         name = pattern.replace("-{}", "") if plain else pattern.format(digest[:16])
         files[kind], contents[name] = {"file": name, "sha256": digest}, content
-    described = {**config, "format": FORMAT, "files": files}
+    described = {key: value for key, value in config.items() if key != "tokenizer"}
+    # Word lists go without, so that their folders are read by versions that know nothing else.
+    if not of_words:
+        described["tokenizer"] = {"kind": tokenizer.kind, "hash": tokenizer.hash}
+    described |= {"format": FORMAT, "files": files}
     text = json.dumps({**described, "sha256": _hash_json(described)}, indent=1)
     contents["config.json"] = [text.encode()]  # comes last
     try:
@@ -109,17 +117,17 @@ def save(
             old.unlink(missing_ok=True)
 
 
-def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, dict[str, Any]]:
-    """Build the model of the checkpoint in ``folder``, in evaluation mode, with its vocabulary and configuration.
+def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Tokenizer, dict[str, Any]]:
+    """Build the model of the checkpoint in ``folder``, in evaluation mode, with its tokenizer and configuration.
 
     Raises:
         CheckpointError: the folder is no checkpoint, a file is missing or does not have the recorded hash, or the
-            vocabulary has another size than the weights.
+            vocabulary has another size than the weights, or its tokenizer is of a kind that is not known here.
     """
     config = read_config(folder)
-    words, weights = (_verified(folder, config, kind) for kind in ("vocabulary", "weights"))
+    vocabulary = load_tokenizer(folder, config)
+    weights = _verified(folder, config, "weights")
     try:
-        vocabulary = Vocabulary.load(words)
         state = _tensors(weights)
         with shapes_only():
             model = zoo.create_model(**{**config["model"], "vocab": len(vocabulary)})
@@ -134,6 +142,27 @@ def load(folder: Path, device: str = "cpu") -> tuple[zoo.Captioner, Vocabulary, 
             reason = shorten(str(error), 400)  # torch lists every weight
         raise CheckpointError(f"{folder}: the weights do not fit the model: {reason}") from error
     return model.to(device, torch.float32).eval(), vocabulary, config
+
+
+def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer of the checkpoint in ``folder`` that has this ``config``; a word list where it names no kind.
+
+    Raises:
+        CheckpointError: its file is missing, damaged or of a kind that is not known here, or gives other ids than it
+            did when it was saved.
+    """
+    path = _verified(folder, config, "vocabulary")
+    described = config.get("tokenizer") or {"kind": WORD_LIST}
+    try:
+        tokenizer = tokenizers.load(str(described["kind"]), path)
+    except (CheckpointError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{folder} does not build its tokenizer: {error}") from error
+    if "hash" in described and described["hash"] != tokenizer.hash:
+        raise CheckpointError(
+            f"the tokenizer of {folder}, of kind {described['kind']!r}, gives other ids here than when it was saved; "
+            "install the version of its package that the captioner was trained with"
+        )
+    return tokenizer
 
 
 def load_training(folder: Path) -> dict[str, Any]:

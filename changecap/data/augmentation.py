@@ -14,6 +14,7 @@ from preprocess import Chain, Pair, build
 
 from ..errors import ConfigError
 from ..language.directions import TURNS, Turn, rewrite
+from ..language.tokenizer import Tokenizer, encode_sentence
 from ..language.vocabulary import Vocabulary, tokenise
 
 
@@ -45,13 +46,13 @@ class Augmentation:
     Args:
         chain: the augmentations.
         captions: of each training pair.
-        vocabulary: encodes them.
+        tokenizer: makes ids of them.
         seed: of what is drawn.
     """
 
-    def __init__(self, chain: Chain, captions: Sequence[Sequence[str]], vocabulary: Vocabulary, seed: int = 0) -> None:
-        self.chain, self.captions, self.vocabulary, self.seed = chain, captions, vocabulary, seed
-        self.encoded = [[vocabulary.encode(c) for c in of_pair] for of_pair in captions]
+    def __init__(self, chain: Chain, captions: Sequence[Sequence[str]], tokenizer: Tokenizer, seed: int = 0) -> None:
+        self.chain, self.captions, self.tokenizer, self.seed = chain, captions, tokenizer, seed
+        self.encoded = [self._encoded(of_pair) for of_pair in captions]
 
     def __call__(self, batch: Pair, pairs: Sequence[int], step: int) -> tuple[Pair, list[list[list[int]]], int]:
         """The augmented ``batch`` of ``pairs``, their captions encoded, and how many of these were left out."""
@@ -64,9 +65,13 @@ class Augmentation:
         for i, turn in zip(pairs, done.turn.tolist(), strict=True):
             followed = follow(self.captions[i], turn_of(turn))
             kept.append(bool(followed))
-            turned.append([self.vocabulary.encode(c) for c in followed] if followed else self.encoded[i])
+            turned.append(self._encoded(followed) if followed else self.encoded[i])
             left_out += len(self.captions[i]) - len(followed) if followed else 0
         return _where(torch.tensor(kept, device=batch.a.device), done.pair, batch), turned, left_out
+
+    def _encoded(self, captions: Iterable[str]) -> list[list[int]]:
+        """Ids of each of ``captions``, beginning and end included."""
+        return [encode_sentence(self.tokenizer, caption) for caption in captions]
 
 
 def turn_of(matrix: Sequence[Sequence[int]]) -> Turn:

@@ -25,8 +25,8 @@ from ..io import geotiff
 from ..io.atomic import write_whole
 from ..landcover import CLASSES, to_classes
 from ..language.no_change import says_no_change
-from ..language.vocabulary import Vocabulary
-from .decoding import Decoding
+from ..language.tokenizer import Tokenizer, without_special
+from .decoding import Decoding, Ids
 from .search import Hypothesis, search
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
@@ -60,7 +60,7 @@ class Captioner:
 
     Args:
         model: any captioner of the zoo, in evaluation mode.
-        vocabulary: of the words it says.
+        vocabulary: the tokenizer of the words it says.
         config: of the checkpoint; ``config["size"]`` is the side in pixels that the model sees, and
             ``config["preprocess"]`` what is done to a pair before, in its own size.
 
@@ -68,7 +68,7 @@ class Captioner:
         CheckpointError: the preprocessing is not known here.
     """
 
-    def __init__(self, model: zoo.Captioner, vocabulary: Vocabulary, config: Mapping[str, Any]) -> None:
+    def __init__(self, model: zoo.Captioner, vocabulary: Tokenizer, config: Mapping[str, Any]) -> None:
         self.model, self.vocabulary, self.config = model, vocabulary, dict(config)
         try:
             self.prepare = chains(self.config.get("preprocess"))[0]
@@ -162,7 +162,7 @@ class Captioner:
         device = next(self.model.parameters()).device
         a, b, sem_a, sem_b = pair.to(device).float()
         memory = self.model.encode(a, b, *(() if self.inputs == "rgb" else (sem_a, sem_b)))
-        ids = {"start": self.vocabulary.start, "end": self.vocabulary.end}
+        ids = {"start": self.vocabulary.bos, "end": self.vocabulary.eos}
         found = search(self.model, memory, decoding, **ids, generator=generator)
         ranked = [one.ranked(decoding.length_penalty)[: decoding.num_return_sequences] for one in found]
         captions = [[self._caption(hypothesis) for hypothesis in one] for one in ranked]
@@ -191,19 +191,30 @@ class Captioner:
         decoding = Decoding(beams, **{"max_length": min(Decoding.max_length, longest), **given})
         if decoding.max_length > longest:
             raise ConfigError(f"max_length={decoding.max_length}, but this captioner says at most {longest} words")
-        decoding.check(len(self.vocabulary), self.vocabulary.start, self.vocabulary.end)
+        decoding.check(len(self.vocabulary), self.vocabulary.bos, self.vocabulary.eos)
         return decoding
 
-    def _ids(self, name: str, words: Sequence[str]) -> tuple[int, ...]:
-        """Ids of the ``words`` of setting ``name``."""
+    def _ids(self, name: str, words: Sequence[str]) -> tuple[Ids, ...]:
+        """Ids of each of the ``words`` of setting ``name``."""
         if isinstance(words, str):
             raise ConfigError(f"{name} must be a list of words, got {words!r}")
+        tokenizer = self.vocabulary
+        pieces = tokenizer.pieces(range(len(tokenizer)))
+
+        found: list[Ids] = []
         for word in words:
-            if word not in self.vocabulary.words:
-                near = get_close_matches(str(word), self.vocabulary.words, n=1)
+            ids = tuple(tokenizer.encode(word)) if isinstance(word, str) else ()
+            whole = bool(ids) and tokenizer.unk not in ids and tokenizer.decode(ids) == word
+            if whole:
+                found.append(ids)
+            # Special words, and such as only the authors of a data set write, are pieces that no text is encoded to.
+            elif word in pieces:
+                found.append((pieces.index(word),))
+            else:
+                near = get_close_matches(str(word), pieces, n=1)
                 hint = f", did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"{name}: {word!r} is not one of the {len(self.vocabulary)} words it knows{hint}")
-        return tuple(map(self.vocabulary.words.index, words))
+                raise ConfigError(f"{name}: {word!r} is not one of the {len(tokenizer)} words it knows{hint}")
+        return tuple(found)
 
     def save(self, folder: str | Path) -> None:
         """Write model, vocabulary, configuration and a model card to ``folder``, for :func:`changecap.load`.
@@ -287,17 +298,16 @@ class Captioner:
                 words[i, k, : len(hypothesis.ids)] = torch.tensor(hypothesis.ids)
         looks = self.model.attend(words.flatten(0, 1).to(memory[0].device), memory).unflatten(0, (-1, most))
         side = math.isqrt(looks.shape[-1])
-        silent = (self.vocabulary.start, self.vocabulary.pad, self.vocabulary.end)
+        silent = (self.vocabulary.bos, self.vocabulary.pad, self.vocabulary.eos)
         for one, look in zip(found, looks.cpu().numpy(), strict=True):
             for hypothesis, seen in zip(one, look, strict=False):
-                said = [j for j, word in enumerate(hypothesis.ids[1:]) if word not in silent]
-                yield seen[said].reshape(-1, side, side)
+                places = [j for j, word in enumerate(hypothesis.ids[1:]) if word not in silent]
+                yield seen[places].reshape(-1, side, side)
 
     def _caption(self, hypothesis: Hypothesis) -> Caption:
         text = self.vocabulary.decode(hypothesis.ids)
-        return Caption(
-            text, hypothesis.score, tuple(text.split()), hypothesis.log_probabilities, not says_no_change(text)
-        )
+        words = tuple(self.vocabulary.pieces(without_special(self.vocabulary, hypothesis.ids)))
+        return Caption(text, hypothesis.score, words, hypothesis.log_probabilities, not says_no_change(text))
 
 
 def load(folder: str | Path, device: str = "cpu") -> Captioner:

@@ -4,9 +4,12 @@ The one place of their defaults. Names and meanings are those of ``generate`` in
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ConfigError
+
+Ids = tuple[int, ...]  # of one word: as many as the tokenizer makes of it
 
 _LEAST = {  # whole numbers
     "beams": 1,
@@ -39,8 +42,12 @@ class Decoding:
         max_length: ids of a sentence, start and end counted.
         no_repeat_ngram_size: no run of so many words is said twice; 0 lets all be.
         num_return_sequences: sentences that are asked for, the best first.
-        force_words: each of them is said (Post & Vilar 2018).
+        force_words: each of them is said (Post & Vilar 2018): an id, or the ids that are said one after the other.
         bad_words: none of them is said.
+
+    Attributes:
+        forced: the ids of each of ``force_words``.
+        forbidden: those of each of ``bad_words``.
 
     Raises:
         ConfigError: a value is out of range, or two contradict each other.
@@ -58,8 +65,8 @@ class Decoding:
     max_length: int = 60
     no_repeat_ngram_size: int = 0
     num_return_sequences: int = 1
-    force_words: tuple[int, ...] = ()
-    bad_words: tuple[int, ...] = ()
+    force_words: tuple[int | Ids, ...] = ()
+    bad_words: tuple[int | Ids, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
@@ -74,10 +81,23 @@ class Decoding:
             if not ok:
                 raise ConfigError(f"{name} must be {what}, got {name}={getattr(self, name)!r}")
         for name in ("force_words", "bad_words"):
-            if len(set(words := getattr(self, name))) < len(words):
-                raise ConfigError(f"{name} names a word twice: {words}")
+            words = _as_ids(getattr(self, name))
+            if len(set(words)) < len(words):
+                raise ConfigError(f"{name} names a word twice: {tuple(_shown(words))}")
+            if () in words:
+                raise ConfigError(f"{name}: a word has at least one id, got none")
         if problem := self._contradiction():
             raise ConfigError(problem)
+
+    @property
+    def forced(self) -> tuple[Ids, ...]:
+        """The ids of each word of ``force_words``."""
+        return _as_ids(self.force_words)
+
+    @property
+    def forbidden(self) -> tuple[Ids, ...]:
+        """The ids of each word of ``bad_words``."""
+        return _as_ids(self.bad_words)
 
     @property
     def searches(self) -> tuple[int, int]:
@@ -94,16 +114,20 @@ class Decoding:
         """
         if self.beams > vocab:
             raise ConfigError(f"a beam of {self.beams} is wider than the vocabulary of {vocab} words")
-        for name in ("force_words", "bad_words"):
-            if outside := [word for word in getattr(self, name) if not 0 <= word < vocab]:
+        for name, words in (("force_words", self.forced), ("bad_words", self.forbidden)):
+            outside = [i for word in words for i in word if not 0 <= i < vocab]
+            if outside:
                 raise ConfigError(f"{name}: no word has the id {outside[0]}, the vocabulary has {vocab}")
-        if {start, end} & set(self.force_words):
+        if any(start in word or end in word for word in self.forced):
             raise ConfigError("force_words: every sentence has its start and end, and no more of them")
-        if end in self.bad_words:
+        if (end,) in self.forbidden:
             raise ConfigError("bad_words: a sentence must be able to end; to make it longer give min_length")
 
     def _contradiction(self) -> str | None:
-        groups, forced = self.num_beam_groups, len(self.force_words)
+        groups = self.num_beam_groups
+        forced = sum(map(len, self.forced))
+        # What a message calls them: words where each is one id, else the ids that must be said.
+        forced_words = f"{forced} force_words" if forced == len(self.forced) else f"force_words of {forced} ids"
         if self.do_sample and self.beams > 1:
             return f"do_sample draws words, it searches with no beam: give beams=1, got beams={self.beams}"
         if self.do_sample and forced:
@@ -122,12 +146,29 @@ class Decoding:
         if groups > 1 and forced:
             return "force_words take the whole beam: leave out num_beam_groups"
         if forced and self.beams <= forced:
-            return f"{forced} force_words need a beam of at least {forced + 1}, got beams={self.beams}"
-        if both := set(self.force_words) & set(self.bad_words):
-            return f"force_words and bad_words share {sorted(both)}"
+            return f"{forced_words} need a beam of at least {forced + 1}, got beams={self.beams}"
+        both = [bad for bad in self.forbidden if any(_holds(word, bad) for word in self.forced)]
+        if both:
+            return f"force_words and bad_words share {_shown(sorted(both))}"
         if max(self.min_length, forced + 1) >= self.max_length:
             return (
                 f"max_length={self.max_length} counts start and end, and leaves no room for "
-                f"min_length={self.min_length} and {forced} force_words"
+                f"min_length={self.min_length} and {forced_words}"
             )
         return None
+
+
+def _as_ids(words: Sequence[int | Ids]) -> tuple[Ids, ...]:
+    """Each of ``words`` as its ids."""
+    return tuple((word,) if isinstance(word, int) else tuple(word) for word in words)
+
+
+def _holds(word: Ids, part: Ids) -> bool:
+    """Whether ``part`` is said where ``word`` is."""
+    starts = range(len(word) - len(part) + 1)
+    return any(word[i : i + len(part)] == part for i in starts)
+
+
+def _shown(words: Sequence[Ids]) -> list[int | Ids]:
+    """``words`` for a message: an id alone is a number."""
+    return [word[0] if len(word) == 1 else word for word in words]

@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo import Captioner, Memory
 
 from ..errors import ConfigError
-from .decoding import Decoding
+from .decoding import Decoding, Ids
 
 # Finished pairs stay in the batch while more than this share is open: to cut the memory is to copy it.
 KEEP_FINISHED = 0.7
@@ -226,14 +226,22 @@ class _Beam:
 
 def _allowed(step: Tensor, ids: Tensor, decoding: Decoding, end: int) -> Tensor:
     """What may follow sentences ``ids`` ``(B, G, K, T)``, or may be drawn to follow them."""
-    if decoding.bad_words:
-        step = step.index_fill(3, step.new_tensor(decoding.bad_words, dtype=torch.long), -torch.inf)
+    single = [word[0] for word in decoding.forbidden if len(word) == 1]
+    if single:
+        step = step.index_fill(3, step.new_tensor(single, dtype=torch.long), -torch.inf)
+    for word in decoding.forbidden:
+        if len(word) == 1:
+            continue
+        # Of a word of several ids only the last is forbidden, and that only behind the others.
+        begun = _ends_with(ids, word[:-1])  # B G K
+        ends = torch.arange(step.shape[3], device=step.device) == word[-1]  # V
+        step = step.masked_fill(ends & begun.unsqueeze(3), -torch.inf)
     if decoding.no_repeat_ngram_size:
         step = step.masked_fill(_repeats(ids, decoding.no_repeat_ngram_size, step.shape[3]), -torch.inf)
     if ids.shape[3] < decoding.min_length:
         step = _unless(torch.zeros_like(ids[..., 0], dtype=torch.bool), step, end)
     if decoding.force_words:
-        step = _unless(_already(ids, decoding).all(3), step, end)
+        step = _unless(_said_of(ids, decoding).sum(3) == sum(map(len, decoding.forced)), step, end)
     if decoding.do_sample:
         step = _nucleus(_likeliest(step / decoding.temperature, decoding.top_k), decoding.top_p)
     return step
@@ -316,19 +324,17 @@ def _best_apart(total: Tensor, live: Tensor, width: int, penalty: float) -> tupl
 
 
 def _best_in_turn(total: Tensor, live: Tensor, width: int, ids: Tensor, decoding: Decoding) -> tuple[Tensor, Tensor]:
-    """The best of those that said all forced words, of those that lack one, and so on; then the second of each."""
-    forced = torch.tensor(decoding.force_words, device=total.device)
-    already = _already(ids, decoding)  # B G K words
-    words_said = already.sum(3, keepdim=True).repeat(1, 1, 1, total.shape[3])  # B G K V
-    words_said[..., forced] += ~already
+    """The best of those that said all forced words, of those that lack one id, and so on; then the second of each."""
+    wanted = sum(map(len, decoding.forced))
+    said = _said_after(ids, decoding, total.shape[3])  # B G K V
 
     # A sentence that has no room left for what it lacks is given up.
     room = decoding.max_length - ids.shape[3] - 1
-    total = total.masked_fill(words_said + room < len(forced), -torch.inf)
+    total = total.masked_fill(said + room < wanted, -torch.inf)
 
     banks_of_scores, banks_of_choices = [], []
-    for count in range(len(forced), -1, -1):
-        bank = total.masked_fill(words_said != count, -torch.inf).flatten(2).topk(width)
+    for count in range(wanted, -1, -1):
+        bank = total.masked_fill(said != count, -torch.inf).flatten(2).topk(width)
         banks_of_scores.append(bank.values)
         banks_of_choices.append(bank.indices)
 
@@ -339,10 +345,48 @@ def _best_in_turn(total: Tensor, live: Tensor, width: int, ids: Tensor, decoding
     return _narrowed(scores.gather(2, order), live), choice.gather(2, order)
 
 
-def _already(ids: Tensor, decoding: Decoding) -> Tensor:
-    """Which of the forced words sentences ``ids`` ``(B, G, K, T)`` hold, ``(B, G, K, words)``."""
-    forced = torch.tensor(decoding.force_words, dtype=torch.long, device=ids.device)
-    return (ids.unsqueeze(4) == forced).any(3)
+def _said_of(ids: Tensor, decoding: Decoding) -> Tensor:
+    """How many ids of each forced word sentences ``ids`` ``(B, G, K, T)`` hold or have begun, ``(B, G, K, words)``."""
+    return torch.stack([_progress(ids, word) for word in decoding.forced], dim=3)
+
+
+def _said_after(ids: Tensor, decoding: Decoding, vocab: int) -> Tensor:
+    """How many ids of the forced words are said when each of ``vocab`` follows ``ids``, ``(B, G, K, V)``."""
+    total = torch.zeros(*ids.shape[:3], vocab, dtype=torch.long, device=ids.device)
+    for word in decoding.forced:
+        whole = _progress(ids, word) == len(word)
+        # A word that is begun and not gone on with is lost, unless its begin is said anew.
+        said = torch.zeros_like(total)
+        for n, following in enumerate(word):
+            gained = (n + 1) * _ends_with(ids, word[:n]).long()
+            said[..., following] = said[..., following].maximum(gained)
+        total += said.masked_fill(whole.unsqueeze(3), len(word))
+    return total
+
+
+def _progress(ids: Tensor, word: Ids) -> Tensor:
+    """How many ids of ``word`` are said in ``ids`` ``(B, G, K, T)``: all, or those that its end begins with."""
+    progress = torch.zeros_like(ids[..., 0])
+    for n in range(1, len(word) + 1):
+        progress = progress.masked_fill(_ends_with(ids, word[:n]), n)
+    return progress.masked_fill(_holds(ids, word), len(word))
+
+
+def _holds(ids: Tensor, word: Ids) -> Tensor:
+    """Whether sentences ``ids`` ``(B, G, K, T)`` say ``word`` somewhere, ``(B, G, K)``."""
+    if ids.shape[3] < len(word):
+        return torch.zeros_like(ids[..., 0], dtype=torch.bool)
+    runs = ids.unfold(3, len(word), 1)  # B G K runs ids
+    return (runs == ids.new_tensor(word)).all(4).any(3)
+
+
+def _ends_with(ids: Tensor, word: Ids) -> Tensor:
+    """Whether sentences ``ids`` ``(B, G, K, T)`` end with ``word``, ``(B, G, K)``; all do with none."""
+    if not word:
+        return torch.ones_like(ids[..., 0], dtype=torch.bool)
+    if ids.shape[3] < len(word):
+        return torch.zeros_like(ids[..., 0], dtype=torch.bool)
+    return (ids[..., -len(word) :] == ids.new_tensor(word)).all(3)
 
 
 def _gumbel(total: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,14 +1,16 @@
-"""Words and their ids."""
+"""The word list of a data set: the tokenizer whose pieces are whole words."""
 
+import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import DataError
 from ..io.json_file import read_json
+from .tokenizer import WORD_LIST, without_special
 
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 _SAME = {"<NULL>": "<pad>", "<UNK>": "<unk>", "<START>": "<start>", "<END>": "<end>"}
@@ -25,9 +27,17 @@ def tokenise(sentence: str) -> list[str]:
 
 
 class Vocabulary:
-    """The words a captioner can say; ids are places in ``words``, the first four are special."""
+    """The words a captioner can say; ids are places in ``words``, the first four are special.
 
-    pad, unk, start, end = range(4)
+    Args:
+        words: the special ones first, each once.
+
+    Raises:
+        DataError: they do not begin with the special ones, or one is there twice.
+    """
+
+    kind = WORD_LIST
+    pad, unk, bos, eos = range(4)
 
     def __init__(self, words: Sequence[str]) -> None:
         if tuple(words[:4]) != SPECIAL or len(set(words)) != len(words):
@@ -37,45 +47,46 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int = 1) -> "Vocabulary":
-        """All words seen at least ``min_count`` times, the most frequent first, then by the alphabet."""
-        count = Counter(word for caption in captions for word in tokenise(caption))
-        kept = sorted((w for w, n in count.items() if n >= min_count), key=lambda w: (-count[w], w))
+        """All words seen at least ``min_count`` times, the most frequent first, then by the alphabet.
+
+        Raises:
+            DataError: no word is that frequent.
+        """
+        count: Counter[str] = Counter()
+        for caption in captions:
+            count.update(tokenise(caption))
+        kept = [word for word, times in count.items() if times >= min_count]
         if not kept:
             raise DataError(f"no word occurs {min_count} times or more in the captions; lower min_count")
-        return cls([*SPECIAL, *kept])
+        return cls([*SPECIAL, *sorted(kept, key=lambda word: (-count[word], word))])
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the file that :meth:`dump` gives, hexadecimal."""
+        return hashlib.sha256(self.dump()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.words)
 
-    def encode(self, sentence: str) -> list[int]:
-        """Ids of ``sentence``, start and end included; an unknown word is ``<unk>``."""
-        return [self.start, *(self._ids.get(word, self.unk) for word in tokenise(sentence)), self.end]
+    def encode(self, text: str) -> list[int]:
+        """Ids of the words of ``text``, without start and end; an unknown word is ``<unk>``."""
+        return [self._ids.get(word, self.unk) for word in tokenise(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The sentence of ``ids`` up to the end, without start and padding."""
-        said = []
-        for i in ids:
-            if i == self.end:
-                break
-            if i not in (self.start, self.pad):
-                said.append(self.words[i])
-        return " ".join(said)
+        return " ".join(self.pieces(without_special(self, ids)))
 
-    def save(self, path: Path) -> None:
-        """Write the words as a JSON list, atomically."""
-        fresh = path.with_name(path.name + ".part")
-        try:
-            with fresh.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(self.words, ensure_ascii=False, indent=0))
-                file.flush()
-                os.fsync(file.fileno())  # a renamed file is never an empty one
-            os.replace(fresh, path)
-        finally:
-            fresh.unlink(missing_ok=True)
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The word of each of ``ids``, the special ones too."""
+        return [self.words[i] for i in ids]
+
+    def dump(self) -> bytes:
+        """The words as a JSON list, one a line."""
+        return json.dumps(self.words, ensure_ascii=False, indent=0).encode()
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Read what :meth:`save` wrote.
+        """Read a file of what :meth:`dump` gave.
 
         Raises:
             DataError: the file is missing, or not a list of words that begins with the special ones.

@@ -16,6 +16,7 @@ from zoo.layers.feature_cache import features
 
 from ..errors import ConfigError, DataError
 from ..inference.captioner import Captioner, load
+from ..language.tokenizer import WORD_LIST
 from .inputs import Look
 
 Say = Callable[[Tensor, Tensor], Sequence[str]]
@@ -182,8 +183,13 @@ def _stem(name: str, who: Captioner | Say) -> tuple[str, str]:
 
 
 def _weights(captioner: Captioner) -> str:
-    """SHA-256 of weights, words and what the model was built from."""
-    digest = hashlib.sha256(json.dumps([captioner.config["model"], captioner.vocabulary.words], default=str).encode())
+    """SHA-256 of weights, tokenizer and what the model was built from."""
+    tokenizer = captioner.vocabulary
+    described = [captioner.config["model"], tokenizer.pieces(range(len(tokenizer)))]
+    # A word list is its words, and stores from before there were others know it by them alone.
+    if tokenizer.kind != WORD_LIST:
+        described.append(tokenizer.hash)
+    digest = hashlib.sha256(json.dumps(described, default=str).encode())
     for name, tensor in sorted(captioner.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

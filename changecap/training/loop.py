@@ -32,6 +32,7 @@ from ..data.augmentation import Augmentation, chains, with_turned
 from ..data.dataset import PairDataset
 from ..errors import ConfigError
 from ..inference.captioner import Captioner
+from ..language.tokenizer import WORD_LIST, Tokenizer
 from ..language.vocabulary import Vocabulary
 from ..metrics import measure
 from . import settings
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 Stop = Callable[[], bool]
 
 
-def train(config: Mapping[str, Any], progress: bool = True) -> Path:
+def train(config: Mapping[str, Any], progress: bool = True, tokenizer: Tokenizer | None = None) -> Path:
     """Train the captioner that ``config`` describes and return the run's folder.
 
     The folder holds ``config.json`` (resolved), ``versions.json``, ``metrics.jsonl`` and the checkpoints ``best``
@@ -54,6 +55,8 @@ def train(config: Mapping[str, Any], progress: bool = True) -> Path:
     Args:
         config: the plain values of ``configs/train.yaml``.
         progress: show a bar with step, loss, captions/s and the time left.
+        tokenizer: of the words to say, in place of the word list of the data set's captions; of a registered kind.
+            Where there are several processes it is pickled. A resumed run has its own.
 
     Raises:
         ConfigError: a value is out of range, the run's folder is taken, or the data of a resumed run are others.
@@ -76,24 +79,33 @@ def train(config: Mapping[str, Any], progress: bool = True) -> Path:
 
     data.ensure(config["data"], progress)
     device = settings.device_of(config["device"])
-    shared = (dict(config), out, source, device)
+    if resume:
+        tokenizer = _tokenizer_of(out / "last")
+    shared = (dict(config), out, source, device, tokenizer)
     with assembled(config.get("processes", 1), device, _train, *shared) as team:
         _train(team, *shared, progress)
     return out
 
 
 def _train(
-    team: Team, config: Mapping[str, Any], out: Path, source: Path | None, device: torch.device, progress: bool = False
+    team: Team,
+    config: Mapping[str, Any],
+    out: Path,
+    source: Path | None,
+    device: torch.device,
+    tokenizer: Tokenizer | None,
+    progress: bool = False,
 ) -> None:
     """What each process of a run does."""
     torch.manual_seed(config["seed"])
     resume = config.get("resume")
     sets = {split: _dataset(config, split) for split in ("train", "val")}
-    vocabulary = _vocabulary(config, sets)
-    model = _model(config, len(vocabulary), source).to(device)
+    if tokenizer is None:
+        tokenizer = _vocabulary(config, sets)
+    model = _model(config, len(tokenizer), source).to(device)
     if source is None and not resume and team.first:
         logger.info("backbone %s: random initialisation", settings.backbone_name(config))
-    run = _Run(config, out, model, vocabulary, sets, device, team, progress)
+    run = _Run(config, out, model, tokenizer, sets, device, team, progress)
     if resume:
         run.restore(out / "last")
     if not team.first:
@@ -112,13 +124,13 @@ class _Run:
         config: Mapping[str, Any],
         out: Path,
         model: zoo.Captioner,
-        vocabulary: Vocabulary,
+        tokenizer: Tokenizer,
         sets: Mapping[str, PairDataset],
         device: torch.device,
         team: Team,
         progress: bool,
     ) -> None:
-        self.config, self.out, self.model, self.vocabulary = config, out, model, vocabulary
+        self.config, self.out, self.model, self.tokenizer = config, out, model, tokenizer
         self.train_set, self.val_set = sets["train"], sets["val"]
         self.device, self.team, self.progress = device, team, progress
         for dataset in sets.values():
@@ -128,7 +140,8 @@ class _Run:
             if config["preload"]:
                 dataset.preload(config["workers"], progress)
         said = [e.captions for e in self.train_set.examples]
-        self.augment = Augmentation(chains(config.get("preprocess"))[1], said, vocabulary, config["seed"])
+        self.augment = Augmentation(chains(config.get("preprocess"))[1], said, tokenizer, config["seed"])
+        self._check_lengths()
         share = config.get("unchanged", 1.0)  # absent in runs from before there was a choice
         self.epochs = Epochs(self.train_set.examples, config["batch"], share, config["seed"])
         self.steps = config["steps"] or config["epochs"] * self.epochs.batches
@@ -137,6 +150,21 @@ class _Run:
         self.bf16 = config["precision"] == "bf16" or (config["precision"] == "auto" and device.type == "cuda")
         if not team.first:  # which drops out other units than the first one does
             torch.manual_seed(config["seed"] * 1_000_003 + team.rank)
+
+    def _check_lengths(self) -> None:
+        """Refuse captions that are longer than what the model can say.
+
+        Raises:
+            ConfigError: one is.
+        """
+        lengths = [len(caption) for of_pair in self.augment.encoded for caption in of_pair]
+        # The model is given a caption without its end.
+        longest = max(lengths, default=0) - 1
+        if longest > self.model.max_words:
+            raise ConfigError(
+                f"a caption has {longest} words, start counted, and the model says at most {self.model.max_words}: "
+                "give it room with model.max_words=, or a tokenizer that makes fewer"
+            )
 
     def loop(self, stop: Stop, log: Log) -> None:
         """Train until the last step, until validation stops improving, or until ``stop()``; rows go to ``log``."""
@@ -188,7 +216,7 @@ class _Run:
             "validation": {self.config["score"]: self.best if math.isfinite(self.best) else None},
             "versions": versions(),
         }
-        checkpoint.save(self.out / name, self.model, self.vocabulary, content, training=state)
+        checkpoint.save(self.out / name, self.model, self.tokenizer, content, training=state)
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs beside the weights: tensors and plain values only."""
@@ -207,11 +235,11 @@ class _Run:
     def restore(self, folder: Path) -> None:
         """Continue from the checkpoint in ``folder``."""
         state = checkpoint.load_training(folder)
-        model, vocabulary, _ = checkpoint.load(folder)
-        if vocabulary.words != self.vocabulary.words or state["pairs"] != len(self.train_set):
+        model, tokenizer, _ = checkpoint.load(folder)
+        if tokenizer.hash != self.tokenizer.hash or state["pairs"] != len(self.train_set):
             raise ConfigError(
                 f"the data are not those that {self.out} was trained on: {len(self.train_set)} pairs and "
-                f"{len(self.vocabulary)} words, {state['pairs']} and {len(vocabulary)} before; restore them, or start "
+                f"{len(self.tokenizer)} words, {state['pairs']} and {len(tokenizer)} before; restore them, or start "
                 "a new run"
             )
         self.model.load_state_dict(model.state_dict())
@@ -261,7 +289,7 @@ class _Run:
                 F.cross_entropy(
                     self.model.decode(words[:, :-1], tuple(m[rows] for m in memory))[0].flatten(0, 1).float(),
                     words[:, 1:].flatten(),
-                    ignore_index=Vocabulary.pad,
+                    ignore_index=self.tokenizer.pad,
                     label_smoothing=self.config["label_smoothing"],
                     reduction="sum",
                 )
@@ -276,12 +304,15 @@ class _Run:
         size = max(2, -(-len(order) // 4))
         for first in range(0, len(order), size):
             rows = order[first : first + size]
-            yield torch.tensor(rows, device=self.device), _pad([captions[b] for b in rows]).to(self.device)
+            yield (
+                torch.tensor(rows, device=self.device),
+                _pad([captions[b] for b in rows], self.tokenizer.pad).to(self.device),
+            )
 
     def _validate(self, log: Log) -> None:
         """Caption the validation pairs, keep the best checkpoint, count how long nothing improved."""
         examples = self.val_set.examples
-        captioner = Captioner(self.model.eval(), self.vocabulary, {"size": self.config["data"]["size"]})
+        captioner = Captioner(self.model.eval(), self.tokenizer, {"size": self.config["data"]["size"]})
         own, size = self.team.share(range(len(examples))), 4 * self.config["batch"]
         told = {}
         for rows in (own[first : first + size] for first in range(0, len(own), size)):
@@ -327,6 +358,15 @@ def _vocabulary(config: Mapping[str, Any], sets: Mapping[str, PairDataset]) -> V
     return with_turned(vocabulary, captions, config["min_count"])
 
 
+def _tokenizer_of(last: Path) -> Tokenizer | None:
+    """The tokenizer that the run with the checkpoint ``last`` was given; a word list is made of the data anew.
+
+    Of a word list the run finds out so whether its data are still the same.
+    """
+    tokenizer = checkpoint.load_tokenizer(last, checkpoint.read_config(last))
+    return None if tokenizer.kind == WORD_LIST else tokenizer
+
+
 def _model(config: Mapping[str, Any], vocab: int, source: Path | None) -> zoo.Captioner:
     arguments = {**settings.model_arguments(config), "vocab": vocab}
     if source is not None:
@@ -347,11 +387,11 @@ def _optimiser(model: zoo.Captioner, config: Mapping[str, Any]) -> torch.optim.O
     return torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.98), fused=True)
 
 
-def _pad(captions: Sequence[Sequence[Sequence[int]]]) -> Tensor:
-    """Ids of K captions for each of B pairs as one tensor ``(B·K, T)``; absent captions and words are padding."""
+def _pad(captions: Sequence[Sequence[Sequence[int]]], pad: int) -> Tensor:
+    """Ids of K captions for each of B pairs as one tensor ``(B·K, T)``; absent captions and words are ``pad``."""
     most = max(len(of_pair) for of_pair in captions)
     length = max(len(caption) for of_pair in captions for caption in of_pair)
-    words = torch.full((len(captions), most, length), Vocabulary.pad)
+    words = torch.full((len(captions), most, length), pad)
     for b, of_pair in enumerate(captions):
         for k, caption in enumerate(of_pair):
             words[b, k, : len(caption)] = torch.tensor(caption)
